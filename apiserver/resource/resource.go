@@ -1,0 +1,210 @@
+// Package resource says what a resource of the API is: a value that holds its
+// names, its types and the handful of functions in which one kind differs from
+// another. The API server's one generic registry serves every such value; the
+// packages under apiserver/resources declare those of the built-in API groups,
+// and a program declares its own in the same way.
+//
+// The functions here decide and do no I/O: they get objects that are theirs to
+// change (the "obj" of a write) or only to read ("old"), and must be safe for
+// concurrent use. What needs the registry, a sub-resource such as pods/binding,
+// is handed [Objects].
+package resource
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+)
+
+// Resource is one resource of the API. It does not change once a server has it.
+type Resource struct {
+	// GVK is the group, the (one, served and stored) version and the kind.
+	GVK schema.GroupVersionKind
+	// Plural is the name in paths ("pods"), Singular the one kubectl also takes
+	// (empty: the kind in lower case).
+	Plural, Singular string
+	ShortNames       []string
+	Categories       []string
+	Namespaced       bool
+	// StoragePrefix is the key below /registry/, upstream's; empty means
+	// Plural for the groups without a domain of upstream's own legacy
+	// ("pods", "deployments"), which is what most have. Services live under
+	// "services/specs", nodes under "minions".
+	StoragePrefix string
+	// New and NewList make empty objects: pointers to the Go types.
+	New, NewList func() runtime.Object
+	// Verbs served; nil means create, delete, deletecollection, get, list,
+	// patch, update and watch.
+	Verbs []string
+
+	Strategy
+	Table
+	// Subresources by name.
+	Subresources []Subresource
+	// SelectableFields are the fields a field selector may name beside
+	// metadata.name and metadata.namespace, with the object's values. Every
+	// object gives the same set of names; so does an empty one.
+	SelectableFields func(obj runtime.Object) fields.Set
+	// TTL after which an object is removed by itself; nil means never.
+	TTL func(obj runtime.Object) time.Duration
+}
+
+// Request is what a strategy may know of the request that it serves.
+type Request struct {
+	User user.Info
+	// Verb of the API: create, update, patch, delete, ...
+	Verb            string
+	Namespace, Name string
+	Subresource     string
+	DryRun          bool
+}
+
+// Strategy is in what the writes of one resource differ from another's. Each nil
+// function does nothing. They run in the order of the fields: on create Default,
+// PrepareForCreate, (mutating admission), Validate, Warnings, (validating
+// admission), Begin; on update PrepareForUpdate in place of PrepareForCreate
+// and ValidateUpdate beside Validate.
+type Strategy struct {
+	// Default fills the fields that the user left out. It also runs on objects
+	// read from the store, so that fields newer than the object have values.
+	Default func(obj runtime.Object)
+	// PrepareForCreate clears what users may not set (status) and sets what
+	// the server owns (generation 1).
+	PrepareForCreate func(req Request, obj runtime.Object)
+	// PrepareForUpdate carries over what this endpoint may not change (status),
+	// and bumps metadata.generation where the desired state changed.
+	PrepareForUpdate func(req Request, obj, old runtime.Object)
+	// Validate checks one object by itself, with upstream's messages and paths.
+	// Object metadata is checked by the server, with NameError for the name.
+	Validate func(obj runtime.Object) field.ErrorList
+	// ValidateUpdate checks the transition only: immutable fields. The server
+	// runs Validate on the new object as well.
+	ValidateUpdate func(obj, old runtime.Object) field.ErrorList
+	// NameError lists what is wrong with a name (prefix: it is a generateName);
+	// nil means the DNS-1123 subdomain rule.
+	NameError func(name string, prefix bool) []string
+	// Warnings go to the client in Warning headers; old is nil on create.
+	Warnings func(obj, old runtime.Object) []string
+	// Begin takes what an object holds outside of itself (a cluster IP, a node
+	// port) just before it is written, and may change obj to name it; old is
+	// nil on create, obj on delete. A dry run takes nothing for good. finish is
+	// called once with what became of the write; it may be nil.
+	Begin func(ctx context.Context, req Request, obj, old runtime.Object) (finish func(written bool), err error)
+
+	// AllowCreateOnUpdate lets PUT create; AllowUnconditionalUpdate lets PUT
+	// go without a resourceVersion (most built-in kinds allow it).
+	AllowCreateOnUpdate      bool
+	AllowUnconditionalUpdate bool
+
+	// GracePeriod is how many seconds after a delete request the object stays,
+	// marked with a deletionTimestamp; nil means 0: at once. It sees the grace
+	// of opts and the object (a pod that no node runs goes at once).
+	GracePeriod func(obj runtime.Object, opts *metav1.DeleteOptions) int64
+	// PrepareForDelete changes an object that is marked for deletion but stays.
+	PrepareForDelete func(obj runtime.Object)
+	// Held says that an object marked for deletion must stay even though it has
+	// no metadata.finalizers left (a namespace with spec.finalizers).
+	Held func(obj runtime.Object) bool
+	// DefaultPropagation where a delete request does not say; empty means
+	// Background.
+	DefaultPropagation metav1.DeletionPropagation
+
+	// ResetFields are the fields that this endpoint ignores, so that no manager
+	// comes to own them through it (status, on the main endpoint).
+	ResetFields *fieldpath.Set
+}
+
+// Table is how kubectl get prints the resource.
+type Table struct {
+	// Columns as upstream's, Name first. Empty means Name and Age.
+	Columns []metav1.TableColumnDefinition
+	// Cells are the values of one row, as many as Columns; now is for ages.
+	Cells func(obj runtime.Object, now time.Time) []any
+}
+
+// Subresource is a path below an object. Exactly one of View, Projection, Create
+// and Connect is set.
+type Subresource struct {
+	// Name in the path: "status", "scale", "log".
+	Name string
+	// Verbs in discovery; nil means get, patch and update for View and
+	// Projection, create for Create, and get and create for Connect.
+	Verbs []string
+	// GVK of the type that travels; empty means the resource's own.
+	GVK schema.GroupVersionKind
+	// New makes an empty one; nil means the resource's own.
+	New func() runtime.Object
+
+	View       *View
+	Projection *Projection
+	Create     CreateFunc
+	Connect    ConnectFunc
+}
+
+// View is another way to write the same object: pods/status writes status and
+// leaves spec alone. Its update runs the functions here in place of those of the
+// resource's Strategy.
+type View struct {
+	PrepareForUpdate func(req Request, obj, old runtime.Object)
+	// Validate sees the whole transition; the main Validate does not run.
+	Validate    func(obj, old runtime.Object) field.ErrorList
+	ResetFields *fieldpath.Set
+}
+
+// Projection shows an object as another type, and writes it back: scale.
+type Projection struct {
+	// Read makes the projected object, metadata included.
+	Read func(obj runtime.Object) (runtime.Object, error)
+	// Write changes obj as projected says; the resource's own update path
+	// (PrepareForUpdate, Validate, ...) then runs on obj.
+	Write func(obj, projected runtime.Object) error
+	// Validate checks the projected object before it is written.
+	Validate func(projected runtime.Object) field.ErrorList
+}
+
+// CreateFunc serves POST on a sub-resource (binding, eviction, token). obj is the
+// decoded, defaulted body; the result is what the client gets with status 201.
+type CreateFunc func(ctx context.Context, req Request, obj runtime.Object, objects Objects) (runtime.Object, error)
+
+// ConnectFunc answers with a handler that takes over the request (log, exec,
+// attach, portforward, proxy). Its errors are API errors.
+type ConnectFunc func(ctx context.Context, req Request, objects Objects) (http.Handler, error)
+
+// Objects is the registry as a sub-resource sees it: past authorisation and
+// admission, with everything else of the path in force. Errors are API errors.
+type Objects interface {
+	// Get reads an object of any served resource.
+	Get(ctx context.Context, of schema.GroupResource, namespace, name string) (runtime.Object, error)
+	// List reads all objects of a served resource in a namespace ("" means
+	// all), shared and read-only.
+	List(ctx context.Context, of schema.GroupResource, namespace string) ([]runtime.Object, error)
+	// Update changes an object: change gets a copy that it may write to, and
+	// runs again when another writer came first. It keeps the resource's status
+	// and spec alike: no PrepareForUpdate runs. A dry run writes nothing.
+	Update(ctx context.Context, req Request, of schema.GroupResource, namespace, name string, change func(obj runtime.Object) error) (runtime.Object, error)
+	// Delete deletes as a DELETE request would.
+	Delete(ctx context.Context, req Request, of schema.GroupResource, namespace, name string, opts *metav1.DeleteOptions) (runtime.Object, error)
+}
+
+// GroupResource is the resource's name with its group.
+func (r *Resource) GroupResource() schema.GroupResource {
+	return schema.GroupResource{Group: r.GVK.Group, Resource: r.Plural}
+}
+
+// Subresource finds a sub-resource by name; nil where there is none.
+func (r *Resource) Subresource(name string) *Subresource {
+	for i := range r.Subresources {
+		if r.Subresources[i].Name == name {
+			return &r.Subresources[i]
+		}
+	}
+	return nil
+}
