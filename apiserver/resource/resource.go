@@ -13,6 +13,7 @@ package resource
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -55,6 +56,26 @@ type Resource struct {
 	SelectableFields func(obj runtime.Object) fields.Set
 	// TTL after which an object is removed by itself; nil means never.
 	TTL func(obj runtime.Object) time.Duration
+
+	// StoredAs makes this resource another face of one that is stored
+	// (events.k8s.io events are core events): reads convert from that one's
+	// objects, writes to them, and keys, TTL and watch cache are that one's. The
+	// Strategy here runs on this resource's own type.
+	StoredAs *StoredAs
+	// Create serves POST of a resource that is not stored at all (a token
+	// review, a binding): no other verb is served, the result is the answer with
+	// status 201. Default, PrepareForCreate, admission, Validate and Warnings run
+	// before it; the name may be empty and is not checked.
+	Create CreateFunc
+}
+
+// StoredAs names the resource whose objects another one shows, and converts
+// between the two. The conversions do not change what they are given, and the
+// result shares no memory that either side may later write to.
+type StoredAs struct {
+	Of         schema.GroupResource
+	FromStored func(stored runtime.Object) (runtime.Object, error)
+	ToStored   func(obj runtime.Object) (runtime.Object, error)
 }
 
 // Request is what a strategy may know of the request that it serves.
@@ -65,6 +86,12 @@ type Request struct {
 	Namespace, Name string
 	Subresource     string
 	DryRun          bool
+	// Query are the parameters of the request's URL, for Connect sub-resources
+	// (the options of log and exec travel there); nil elsewhere.
+	Query url.Values
+	// Path is what follows the sub-resource's name in the URL of a Connect
+	// request, with its leading slash ("/metrics" of .../proxy/metrics).
+	Path string
 }
 
 // Strategy is in what the writes of one resource differ from another's. Each nil
