@@ -1,0 +1,221 @@
+// Package podspec knows the pod: the defaults, the validation, the legal changes
+// and the quality-of-service class of a PodSpec and of the PodTemplateSpec that
+// workloads embed.
+//
+// Pods, replication controllers, replica sets and deployments share it, so that
+// a template is refused when it is written, not when its first pod is made.
+// Everything here is a function of its arguments.
+package podspec
+
+import (
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	resourcehelper "k8s.io/component-helpers/resource"
+	"k8s.io/utils/ptr"
+)
+
+// DefaultPod fills what a pod leaves out. Beyond what [DefaultTemplate] does,
+// requests follow limits, host ports follow container ports on the host
+// network, and service links are on.
+func DefaultPod(pod *corev1.Pod) {
+	spec := &pod.Spec
+	DefaultSpec(spec)
+	for i := range spec.Containers {
+		requestsFromLimits(&spec.Containers[i].Resources)
+	}
+	for i := range spec.InitContainers {
+		requestsFromLimits(&spec.InitContainers[i].Resources)
+	}
+	defaultPodRequests(pod)
+	if spec.EnableServiceLinks == nil {
+		spec.EnableServiceLinks = ptr.To(corev1.DefaultEnableServiceLinks)
+	}
+	if spec.HostNetwork {
+		hostPorts(spec.Containers)
+		hostPorts(spec.InitContainers)
+	}
+}
+
+// DefaultTemplate fills what a pod template leaves out.
+func DefaultTemplate(template *corev1.PodTemplateSpec) { DefaultSpec(&template.Spec) }
+
+// DefaultSpec fills what pods and templates have in common.
+func DefaultSpec(spec *corev1.PodSpec) {
+	if spec.DNSPolicy == "" {
+		spec.DNSPolicy = corev1.DNSClusterFirst
+	}
+	if spec.RestartPolicy == "" {
+		spec.RestartPolicy = corev1.RestartPolicyAlways
+	}
+	if spec.SecurityContext == nil {
+		spec.SecurityContext = &corev1.PodSecurityContext{}
+	}
+	if spec.TerminationGracePeriodSeconds == nil {
+		spec.TerminationGracePeriodSeconds = ptr.To(int64(corev1.DefaultTerminationGracePeriodSeconds))
+	}
+	if spec.SchedulerName == "" {
+		spec.SchedulerName = corev1.DefaultSchedulerName
+	}
+	// The two spellings of the service account are one field.
+	if spec.ServiceAccountName == "" {
+		spec.ServiceAccountName = spec.DeprecatedServiceAccount
+	}
+	spec.DeprecatedServiceAccount = spec.ServiceAccountName
+	for i := range spec.Volumes {
+		defaultVolume(&spec.Volumes[i])
+	}
+	for i := range spec.InitContainers {
+		defaultContainer(&spec.InitContainers[i])
+	}
+	for i := range spec.Containers {
+		defaultContainer(&spec.Containers[i])
+	}
+	for i := range spec.EphemeralContainers {
+		DefaultEphemeralContainer(&spec.EphemeralContainers[i])
+	}
+}
+
+// DefaultEphemeralContainer fills what an ephemeral container leaves out.
+func DefaultEphemeralContainer(c *corev1.EphemeralContainer) {
+	// Both have the same fields by upstream's own rule, so the conversion is exact.
+	container := corev1.Container(c.EphemeralContainerCommon)
+	defaultContainer(&container)
+	c.EphemeralContainerCommon = corev1.EphemeralContainerCommon(container)
+}
+
+func defaultContainer(c *corev1.Container) {
+	if c.ImagePullPolicy == "" {
+		c.ImagePullPolicy = pullPolicy(c.Image)
+	}
+	if c.TerminationMessagePath == "" {
+		c.TerminationMessagePath = corev1.TerminationMessagePathDefault
+	}
+	if c.TerminationMessagePolicy == "" {
+		c.TerminationMessagePolicy = corev1.TerminationMessageReadFile
+	}
+	for i := range c.Ports {
+		if c.Ports[i].Protocol == "" {
+			c.Ports[i].Protocol = corev1.ProtocolTCP
+		}
+	}
+	for i := range c.Env {
+		if from := c.Env[i].ValueFrom; from != nil {
+			defaultFieldRef(from.FieldRef)
+			if from.FileKeyRef != nil && from.FileKeyRef.Optional == nil {
+				from.FileKeyRef.Optional = ptr.To(false)
+			}
+		}
+	}
+	defaultProbe(c.LivenessProbe)
+	defaultProbe(c.ReadinessProbe)
+	defaultProbe(c.StartupProbe)
+	if c.Lifecycle != nil {
+		for _, h := range []*corev1.LifecycleHandler{c.Lifecycle.PostStart, c.Lifecycle.PreStop} {
+			if h != nil {
+				defaultHTTPGet(h.HTTPGet)
+			}
+		}
+	}
+}
+
+func defaultProbe(p *corev1.Probe) {
+	if p == nil {
+		return
+	}
+	for _, f := range []struct {
+		value    *int32
+		fallback int32
+	}{{&p.TimeoutSeconds, 1}, {&p.PeriodSeconds, 10}, {&p.SuccessThreshold, 1}, {&p.FailureThreshold, 3}} {
+		if *f.value == 0 {
+			*f.value = f.fallback
+		}
+	}
+	defaultHTTPGet(p.HTTPGet)
+	if p.GRPC != nil && p.GRPC.Service == nil {
+		p.GRPC.Service = ptr.To("")
+	}
+}
+
+func defaultHTTPGet(h *corev1.HTTPGetAction) {
+	if h == nil {
+		return
+	}
+	if h.Path == "" {
+		h.Path = "/"
+	}
+	if h.Scheme == "" {
+		h.Scheme = corev1.URISchemeHTTP
+	}
+}
+
+func defaultFieldRef(f *corev1.ObjectFieldSelector) {
+	if f != nil && f.APIVersion == "" {
+		f.APIVersion = "v1"
+	}
+}
+
+// pullPolicy of an image that names none: an image that moves (the tag latest,
+// said or implied) is always asked for again.
+func pullPolicy(image string) corev1.PullPolicy {
+	if name, _, digest := strings.Cut(image, "@"); digest {
+		image = name
+		if !strings.Contains(image[strings.LastIndexByte(image, '/')+1:], ":") {
+			return corev1.PullIfNotPresent
+		}
+	}
+	last := image[strings.LastIndexByte(image, '/')+1:]
+	if _, tag, tagged := strings.Cut(last, ":"); tagged && tag != "latest" {
+		return corev1.PullIfNotPresent
+	}
+	return corev1.PullAlways
+}
+
+func requestsFromLimits(r *corev1.ResourceRequirements) {
+	for name, limit := range r.Limits {
+		if _, set := r.Requests[name]; set {
+			continue
+		}
+		if r.Requests == nil {
+			r.Requests = corev1.ResourceList{}
+		}
+		r.Requests[name] = limit.DeepCopy()
+	}
+}
+
+// defaultPodRequests derives the requests of the pod as a whole where only its
+// limits are given: what its containers request, else the limit itself.
+func defaultPodRequests(pod *corev1.Pod) {
+	r := pod.Spec.Resources
+	if r == nil || len(r.Limits) == 0 && len(r.Requests) == 0 {
+		return
+	}
+	aggregate := resourcehelper.AggregateContainerRequests(pod, resourcehelper.PodResourcesOptions{})
+	requests := r.Requests.DeepCopy()
+	if requests == nil {
+		requests = corev1.ResourceList{}
+	}
+	for name, quantity := range aggregate {
+		if _, set := requests[name]; !set && resourcehelper.IsSupportedPodLevelResource(name) {
+			requests[name] = quantity.DeepCopy()
+		}
+	}
+	for name, limit := range r.Limits {
+		if _, set := requests[name]; !set && resourcehelper.IsSupportedPodLevelResource(name) {
+			requests[name] = limit.DeepCopy()
+		}
+	}
+	if len(requests) > 0 {
+		r.Requests = requests
+	}
+}
+
+func hostPorts(containers []corev1.Container) {
+	for i := range containers {
+		for j := range containers[i].Ports {
+			if p := &containers[i].Ports[j]; p.HostPort == 0 {
+				p.HostPort = p.ContainerPort
+			}
+		}
+	}
+}

@@ -1,0 +1,208 @@
+package podspec
+
+import (
+	"math"
+
+	corev1 "k8s.io/api/core/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/strake-io/strake/apiserver/resources/rules"
+)
+
+// ValidatePod checks a new pod's spec and what its metadata says about it.
+func ValidatePod(pod *corev1.Pod) field.ErrorList {
+	errs := ValidateSpec(&pod.Spec, true, field.NewPath("spec"))
+	path := field.NewPath("spec")
+	if n := pod.Spec.ServiceAccountName; n == "" {
+		for i := range pod.Spec.Volumes {
+			p := pod.Spec.Volumes[i].Projected
+			if p == nil {
+				continue
+			}
+			for j := range p.Sources {
+				if p.Sources[j].ServiceAccountToken != nil {
+					at := path.Child("volumes").Index(i).Child("projected", "sources").Index(j).Child("serviceAccountToken")
+					errs = append(errs, field.Forbidden(at, "must not be specified when serviceAccountName is not set"))
+				}
+			}
+		}
+	}
+	if len(pod.Spec.EphemeralContainers) > 0 {
+		errs = append(errs, field.Forbidden(path.Child("ephemeralContainers"), "cannot be set on create"))
+	}
+	return errs
+}
+
+// ValidateTemplate checks a pod template.
+func ValidateTemplate(t *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
+	meta := path.Child("metadata")
+	errs := rules.Labels(t.Labels, meta.Child("labels"))
+	errs = append(errs, apivalidation.ValidateAnnotations(t.Annotations, meta.Child("annotations"))...)
+	errs = append(errs, ValidateSpec(&t.Spec, false, path.Child("spec"))...)
+	if len(t.Spec.EphemeralContainers) > 0 {
+		errs = append(errs, field.Forbidden(path.Child("spec", "ephemeralContainers"), "ephemeral containers not allowed in pod template"))
+	}
+	return errs
+}
+
+// ValidateTemplateFor checks the template of a workload: its labels must be
+// selected by the workload's selector, and its pods must be of the sort that are
+// replaced for ever. selected is nil where the selector itself is malformed.
+func ValidateTemplateFor(t *corev1.PodTemplateSpec, selected func(labels map[string]string) bool, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if selected != nil && !selected(t.Labels) {
+		errs = append(errs, field.Invalid(path.Child("metadata", "labels"), t.Labels, "`selector` does not match template `labels`"))
+	}
+	errs = append(errs, ValidateTemplate(t, path)...)
+	if t.Spec.RestartPolicy != corev1.RestartPolicyAlways {
+		errs = append(errs, field.NotSupported(path.Child("spec", "restartPolicy"), t.Spec.RestartPolicy, []corev1.RestartPolicy{corev1.RestartPolicyAlways}))
+	}
+	if t.Spec.ActiveDeadlineSeconds != nil {
+		errs = append(errs, field.Forbidden(path.Child("spec", "activeDeadlineSeconds"), "activeDeadlineSeconds in ReplicaSet is not Supported"))
+	}
+	return errs
+}
+
+// ValidateSpec checks a PodSpec; pod says that it is a pod's own and not a
+// template's, where some defaults are still to come.
+func ValidateSpec(spec *corev1.PodSpec, pod bool, path *field.Path) field.ErrorList {
+	volumes, errs := validateVolumes(spec.Volumes, path.Child("volumes"))
+	c := containerScope{volumes: volumes, hostUsers: spec.HostUsers == nil || *spec.HostUsers, spec: spec}
+	errs = append(errs, validateContainers(spec, c, path)...)
+	errs = append(errs, validatePodResources(spec, path.Child("resources"))...)
+	errs = append(errs, rules.Enum(spec.RestartPolicy, path.Child("restartPolicy"),
+		corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)
+	errs = append(errs, validateDNS(spec, path)...)
+	errs = append(errs, rules.Labels(spec.NodeSelector, path.Child("nodeSelector"))...)
+	errs = append(errs, validatePodSecurity(spec, pod, path)...)
+	errs = append(errs, validateAffinity(spec.Affinity, path.Child("affinity"))...)
+	errs = append(errs, ValidateTolerations(spec.Tolerations, path.Child("tolerations"))...)
+	errs = append(errs, validateSpread(spec.TopologySpreadConstraints, path.Child("topologySpreadConstraints"))...)
+	errs = append(errs, validateGates(spec, path)...)
+	errs = append(errs, validateHostAliases(spec.HostAliases, path.Child("hostAliases"))...)
+	errs = append(errs, validateResourceClaims(spec.ResourceClaims, path.Child("resourceClaims"))...)
+	errs = append(errs, validateNames(spec, path)...)
+
+	if d := spec.ActiveDeadlineSeconds; d != nil && (*d < 1 || *d > math.MaxInt32) {
+		errs = append(errs, field.Invalid(path.Child("activeDeadlineSeconds"), *d, validation.InclusiveRangeError(1, math.MaxInt32)))
+	}
+	if p := spec.PreemptionPolicy; p != nil {
+		errs = append(errs, rules.Enum(*p, path.Child("preemptionPolicy"), corev1.PreemptLowerPriority, corev1.PreemptNever)...)
+	}
+	if spec.Overhead != nil {
+		errs = append(errs, validateQuantities(spec.Overhead, path.Child("overhead"))...)
+	}
+	if spec.OS != nil {
+		errs = append(errs, rules.Enum(spec.OS.Name, path.Child("os").Child("name"), corev1.Linux, corev1.Windows)...)
+	}
+	return errs
+}
+
+// validateNames checks the fields that name another object or the host.
+func validateNames(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	named := func(value, child string, check func(string) []string) {
+		if value != "" {
+			errs = append(errs, rules.Matches(value, path.Child(child), check(value))...)
+		}
+	}
+	named(spec.ServiceAccountName, "serviceAccountName", validation.IsDNS1123Subdomain)
+	named(spec.NodeName, "nodeName", validation.IsDNS1123Subdomain)
+	named(spec.Hostname, "hostname", validation.IsDNS1123Label)
+	named(spec.Subdomain, "subdomain", validation.IsDNS1123Label)
+	named(spec.PriorityClassName, "priorityClassName", validation.IsDNS1123Subdomain)
+	if spec.RuntimeClassName != nil {
+		errs = append(errs, rules.Subdomain(*spec.RuntimeClassName, path.Child("runtimeClassName"))...)
+	}
+	if o := spec.HostnameOverride; o != nil {
+		errs = append(errs, rules.Subdomain(*o, path.Child("hostnameOverride"))...)
+		if len(*o) > validation.DNS1123LabelMaxLength+1 {
+			errs = append(errs, field.TooLong(path.Child("hostnameOverride"), *o, 64))
+		}
+		if spec.HostNetwork {
+			errs = append(errs, field.Invalid(path.Child("hostnameOverride"), *o, "cannot be set when hostNetwork is true"))
+		}
+		if spec.SetHostnameAsFQDN != nil && *spec.SetHostnameAsFQDN {
+			errs = append(errs, field.Invalid(path.Child("hostnameOverride"), *o, "cannot be set when setHostnameAsFQDN is true"))
+		}
+	}
+	return errs
+}
+
+func validateGates(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i, g := range spec.ReadinessGates {
+		at := path.Child("readinessGates").Index(i).Child("conditionType")
+		errs = append(errs, rules.Matches(string(g.ConditionType), at, validation.IsQualifiedName(string(g.ConditionType)))...)
+	}
+	seen := sets.New[string]()
+	for i, g := range spec.SchedulingGates {
+		at := path.Child("schedulingGates").Index(i)
+		if seen.Has(g.Name) {
+			errs = append(errs, field.Duplicate(at, g.Name))
+		}
+		seen.Insert(g.Name)
+		errs = append(errs, rules.Matches(g.Name, at, validation.IsQualifiedName(g.Name))...)
+	}
+	if spec.NodeName != "" && len(spec.SchedulingGates) > 0 {
+		errs = append(errs, field.Forbidden(path.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
+	}
+	return errs
+}
+
+func validateHostAliases(aliases []corev1.HostAlias, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i, a := range aliases {
+		at := path.Index(i)
+		errs = append(errs, rules.IP(a.IP, at.Child("ip"))...)
+		for j, h := range a.Hostnames {
+			errs = append(errs, rules.Subdomain(h, at.Child("hostnames").Index(j))...)
+		}
+	}
+	return errs
+}
+
+func validateResourceClaims(claims []corev1.PodResourceClaim, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	seen := sets.New[string]()
+	for i, c := range claims {
+		at := path.Index(i)
+		switch {
+		case c.Name == "":
+			errs = append(errs, field.Required(at.Child("name"), ""))
+		case seen.Has(c.Name):
+			errs = append(errs, field.Duplicate(at.Child("name"), c.Name))
+		default:
+			errs = append(errs, rules.Label(c.Name, at.Child("name"))...)
+			seen.Insert(c.Name)
+		}
+		switch {
+		case c.ResourceClaimName != nil && c.ResourceClaimTemplateName != nil:
+			errs = append(errs, field.Invalid(at, c, "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"))
+		case c.ResourceClaimName == nil && c.ResourceClaimTemplateName == nil:
+			errs = append(errs, field.Invalid(at, c, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"))
+		}
+		if c.ResourceClaimName != nil {
+			errs = append(errs, rules.Subdomain(*c.ResourceClaimName, at.Child("resourceClaimName"))...)
+		}
+		if c.ResourceClaimTemplateName != nil {
+			errs = append(errs, rules.Subdomain(*c.ResourceClaimTemplateName, at.Child("resourceClaimTemplateName"))...)
+		}
+	}
+	return errs
+}
+
+// SelectorMatcher makes the function that [ValidateTemplateFor] wants from a
+// label selector, nil where it is malformed or selects everything.
+func SelectorMatcher(s *metav1.LabelSelector) func(map[string]string) bool {
+	selector, err := metav1.LabelSelectorAsSelector(s)
+	if err != nil || s == nil || selector.Empty() {
+		return nil
+	}
+	return func(l map[string]string) bool { return selector.Matches(labels.Set(l)) }
+}
