@@ -1,0 +1,256 @@
+// Package codec turns objects into bytes and back: the media types of the API
+// (JSON, YAML, protobuf in the Kubernetes envelope), the framing of watches, tables
+// and metadata-only views, and the form in which objects are stored.
+//
+// An object's encoding is made in the form it has as an item of a list, without
+// its kind. That one encoding serves a list, a get and a watch alike: the few
+// bytes around it are put on when it is sent. The watch cache keeps it with the
+// object.
+package codec
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	kjson "k8s.io/apimachinery/pkg/runtime/serializer/json"
+	kprotobuf "k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
+	"sigs.k8s.io/yaml"
+)
+
+// Media is a media type.
+type Media uint8
+
+const (
+	JSON Media = iota
+	YAML
+	Protobuf
+)
+
+// String is the media type's name in HTTP.
+func (m Media) String() string {
+	switch m {
+	case YAML:
+		return runtime.ContentTypeYAML
+	case Protobuf:
+		return runtime.ContentTypeProtobuf
+	}
+	return runtime.ContentTypeJSON
+}
+
+// All are the media types that are read and written, in the order in which error
+// messages name them.
+var All = []string{runtime.ContentTypeJSON, runtime.ContentTypeYAML, runtime.ContentTypeProtobuf}
+
+// Codec decodes and encodes the types of one scheme. It is safe for concurrent use.
+type Codec struct {
+	scheme *runtime.Scheme
+	lax    map[Media]runtime.Serializer
+	strict map[Media]runtime.Serializer
+}
+
+// New makes a codec. Every type that travels is registered in scheme.
+func New(scheme *runtime.Scheme) *Codec {
+	serializer := func(yaml, strict bool) runtime.Serializer {
+		return kjson.NewSerializerWithOptions(kjson.DefaultMetaFactory, scheme, scheme,
+			kjson.SerializerOptions{Yaml: yaml, Strict: strict})
+	}
+	proto := kprotobuf.NewSerializer(scheme, scheme)
+	return &Codec{
+		scheme: scheme,
+		lax:    map[Media]runtime.Serializer{JSON: serializer(false, false), YAML: serializer(true, false), Protobuf: proto},
+		strict: map[Media]runtime.Serializer{JSON: serializer(false, true), YAML: serializer(true, true), Protobuf: proto},
+	}
+}
+
+// Scheme is what the codec was made with.
+func (c *Codec) Scheme() *runtime.Scheme { return c.scheme }
+
+// Decode reads data into a fresh object of the kind that the data names, or else
+// of gvk; into is used where it is of that kind. With strict, the error may be a
+// strict decoding error beside a valid object.
+func (c *Codec) Decode(media Media, data []byte, gvk schema.GroupVersionKind, into runtime.Object, strict bool) (runtime.Object, *schema.GroupVersionKind, error) {
+	s := c.lax[media]
+	if strict {
+		s = c.strict[media]
+	}
+	return s.Decode(data, &gvk, into)
+}
+
+// marshaler is what generated protobuf types implement.
+type marshaler interface{ Marshal() ([]byte, error) }
+
+type unmarshaler interface{ Unmarshal([]byte) error }
+
+// HasProtobuf says whether a type can travel as protobuf.
+func HasProtobuf(obj runtime.Object) bool {
+	_, m := obj.(marshaler)
+	_, u := obj.(unmarshaler)
+	return m && u
+}
+
+// Item encodes obj as it stands in a list: JSON as it is (for a typed object
+// without TypeMeta that means without kind), protobuf without envelope. YAML is
+// made from JSON when it is sent, so both have the same item.
+func Item(media Media, obj runtime.Object) ([]byte, error) {
+	if media == Protobuf {
+		m, ok := obj.(marshaler)
+		if !ok {
+			return nil, fmt.Errorf("object %T has no protobuf form", obj)
+		}
+		return m.Marshal()
+	}
+	return json.Marshal(obj)
+}
+
+// WithKind returns obj with its TypeMeta set to gvk, as a shallow copy where it is
+// something else: what is shared is not changed.
+func WithKind(obj runtime.Object, gvk schema.GroupVersionKind) runtime.Object {
+	if obj.GetObjectKind().GroupVersionKind() == gvk {
+		return obj
+	}
+	obj = Shallow(obj)
+	obj.GetObjectKind().SetGroupVersionKind(gvk)
+	return obj
+}
+
+// Shallow copies the outermost struct of an object, so that its TypeMeta and the
+// fields of its metadata can be replaced without touching the original.
+func Shallow(obj runtime.Object) runtime.Object {
+	if _, ok := obj.(runtime.Unstructured); ok {
+		return obj.DeepCopyObject()
+	}
+	v := reflect.ValueOf(obj)
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		return obj.DeepCopyObject()
+	}
+	c := reflect.New(v.Elem().Type())
+	c.Elem().Set(v.Elem())
+	return c.Interface().(runtime.Object)
+}
+
+// Encode is the whole of a stand-alone object whose TypeMeta is set.
+func Encode(out Output, obj runtime.Object) ([]byte, error) {
+	if out.Media == Protobuf {
+		item, err := Item(Protobuf, obj)
+		if err != nil {
+			return nil, err
+		}
+		return appendEnvelope(nil, obj.GetObjectKind().GroupVersionKind(), item), nil
+	}
+	data, err := json.Marshal(obj)
+	if err != nil {
+		return nil, err
+	}
+	return finishJSON(out, data)
+}
+
+// Object is the whole of an object of kind gvk, made from its item. An empty gvk
+// means that the item tells its kind itself.
+func Object(out Output, gvk schema.GroupVersionKind, item []byte) ([]byte, error) {
+	if out.Media == Protobuf {
+		return appendEnvelope(nil, gvk, item), nil
+	}
+	return finishJSON(out, appendJSONObject(make([]byte, 0, len(item)+64), gvk, item))
+}
+
+// finishJSON turns plain JSON into what the client asked for.
+func finishJSON(out Output, data []byte) ([]byte, error) {
+	switch {
+	case out.Media == YAML:
+		return yaml.JSONToYAML(data)
+	case out.Pretty:
+		var b bytes.Buffer
+		b.Grow(len(data) * 2)
+		if err := json.Indent(&b, data, "", "  "); err != nil {
+			return nil, err
+		}
+		return b.Bytes(), nil
+	}
+	return append(data, '\n'), nil
+}
+
+// appendJSONObject puts the kind in front of an item.
+func appendJSONObject(dst []byte, gvk schema.GroupVersionKind, item []byte) []byte {
+	if gvk.Empty() || len(item) < 2 {
+		return append(dst, item...)
+	}
+	dst = append(dst, `{"kind":"`...)
+	dst = append(dst, gvk.Kind...)
+	dst = append(dst, `","apiVersion":"`...)
+	dst = append(dst, gvk.GroupVersion().String()...)
+	dst = append(dst, '"')
+	if len(item) > 2 {
+		dst = append(dst, ',')
+	}
+	return append(dst, item[1:]...)
+}
+
+// Storage is the form in which objects of one kind are stored: protobuf in the
+// Kubernetes envelope where the type has it, JSON otherwise.
+type Storage struct {
+	codec *Codec
+	gvk   schema.GroupVersionKind
+	media Media
+	make  func() runtime.Object
+}
+
+// Storage of a kind whose empty objects make returns.
+func (c *Codec) Storage(gvk schema.GroupVersionKind, make func() runtime.Object) *Storage {
+	s := &Storage{codec: c, gvk: gvk, make: make}
+	if HasProtobuf(make()) {
+		s.media = Protobuf
+	}
+	return s
+}
+
+// Encode makes the stored bytes of obj. Its TypeMeta need not be set; its
+// resourceVersion should be empty, since the store's revision is the version.
+func (s *Storage) Encode(obj runtime.Object) ([]byte, error) {
+	item, err := Item(s.media, obj)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", s.gvk.Kind, err)
+	}
+	if s.media == Protobuf {
+		return appendEnvelope(make([]byte, 0, len(item)+64), s.gvk, item), nil
+	}
+	if _, ok := obj.(*unstructured.Unstructured); ok {
+		return append(item, '\n'), nil
+	}
+	return append(appendJSONObject(nil, s.gvk, item), '\n'), nil
+}
+
+// Decode reads stored bytes in either form. The object comes without TypeMeta, as
+// client-go's typed objects do; an unstructured one keeps it.
+func (s *Storage) Decode(data []byte) (runtime.Object, error) {
+	obj := s.make()
+	if bytes.HasPrefix(data, protobufMagic) {
+		var unknown runtime.Unknown
+		if err := unknown.Unmarshal(data[len(protobufMagic):]); err != nil {
+			return nil, fmt.Errorf("decode %s: %w", s.gvk.Kind, err)
+		}
+		u, ok := obj.(unmarshaler)
+		if !ok {
+			return nil, fmt.Errorf("decode %s: stored as protobuf, but %T has no such form", s.gvk.Kind, obj)
+		}
+		if unknown.Kind != s.gvk.Kind || unknown.APIVersion != s.gvk.GroupVersion().String() {
+			return nil, fmt.Errorf("decode %s: stored as %s of %s", s.gvk.Kind, unknown.Kind, unknown.APIVersion)
+		}
+		if err := u.Unmarshal(unknown.Raw); err != nil {
+			return nil, fmt.Errorf("decode %s: %w", s.gvk.Kind, err)
+		}
+		return obj, nil
+	}
+	obj, _, err := s.codec.Decode(JSON, data, s.gvk, obj, false)
+	if err != nil {
+		return nil, fmt.Errorf("decode %s: %w", s.gvk.Kind, err)
+	}
+	if _, ok := obj.(runtime.Unstructured); !ok {
+		obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+	}
+	return obj, nil
+}

@@ -1,0 +1,144 @@
+package codec
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/strake-io/strake/apiserver/resource"
+)
+
+var (
+	tableKind       = metav1.SchemeGroupVersion.WithKind("Table")
+	partialKind     = metav1.SchemeGroupVersion.WithKind("PartialObjectMetadata")
+	partialListKind = metav1.SchemeGroupVersion.WithKind("PartialObjectMetadataList")
+)
+
+// PartialKind and PartialListKind are the kinds of metadata-only views.
+func PartialKind() schema.GroupVersionKind     { return partialKind }
+func PartialListKind() schema.GroupVersionKind { return partialListKind }
+
+// Partial is the metadata of an object.
+func Partial(obj runtime.Object) (*metav1.PartialObjectMetadata, error) {
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, err
+	}
+	partial := meta.AsPartialObjectMetadata(accessor)
+	partial.SetGroupVersionKind(partialKind)
+	return partial, nil
+}
+
+// Columns of a resource's table: its own, or name and age.
+func Columns(table *resource.Table) []metav1.TableColumnDefinition {
+	if len(table.Columns) > 0 {
+		return table.Columns
+	}
+	docs := metav1.ObjectMeta{}.SwaggerDoc()
+	return []metav1.TableColumnDefinition{
+		{Name: "Name", Type: "string", Format: "name", Description: docs["name"]},
+		{Name: "Age", Type: "string", Description: docs["creationTimestamp"]},
+	}
+}
+
+// Row is one row of a table. include is the query parameter of that name: None,
+// Metadata (the default) or Object.
+func Row(table *resource.Table, gvk schema.GroupVersionKind, obj runtime.Object, include metav1.IncludeObjectPolicy, now time.Time) (metav1.TableRow, error) {
+	var row metav1.TableRow
+	if len(table.Columns) > 0 && table.Cells != nil {
+		row.Cells = table.Cells(obj, now)
+	} else {
+		accessor, err := meta.Accessor(obj)
+		if err != nil {
+			return row, err
+		}
+		row.Cells = []any{accessor.GetName(), Age(accessor.GetCreationTimestamp(), now)}
+	}
+	switch include {
+	case metav1.IncludeNone:
+	case metav1.IncludeObject:
+		row.Object.Object = WithKind(obj, gvk)
+	default:
+		partial, err := Partial(obj)
+		if err != nil {
+			return row, err
+		}
+		row.Object.Object = partial
+	}
+	return row, nil
+}
+
+// Age is how kubectl shows the time since t.
+func Age(t metav1.Time, now time.Time) string {
+	if t.IsZero() {
+		return "<unknown>"
+	}
+	return duration.HumanDuration(now.Sub(t.Time))
+}
+
+// NewTable is a table with these rows. columns nil leaves the definitions out, as
+// in a watch after the first event.
+func NewTable(list metav1.ListMeta, columns []metav1.TableColumnDefinition, rows ...metav1.TableRow) *metav1.Table {
+	t := &metav1.Table{ListMeta: list, ColumnDefinitions: columns, Rows: rows}
+	t.SetGroupVersionKind(tableKind)
+	if t.ColumnDefinitions == nil {
+		t.ColumnDefinitions = []metav1.TableColumnDefinition{}
+	}
+	return t
+}
+
+// WriteTable streams a table of n rows to w.
+func WriteTable(w io.Writer, out Output, list metav1.ListMeta, columns []metav1.TableColumnDefinition, n int, row func(i int) (metav1.TableRow, error)) error {
+	var b bytes.Buffer
+	whole := out.Media != JSON || out.Pretty
+	target := w
+	if whole {
+		target = &b
+	}
+	head, err := json.Marshal(NewTable(list, columns, []metav1.TableRow{}...))
+	if err != nil {
+		return err
+	}
+	const tail = `"rows":null}`
+	if !bytes.HasSuffix(head, []byte(tail)) {
+		return fmt.Errorf("encode table: unexpected form of an empty one")
+	}
+	if _, err := target.Write(append(head[:len(head)-len(`null}`)], '[')); err != nil {
+		return err
+	}
+	for i := range n {
+		r, err := row(i)
+		if err != nil {
+			return err
+		}
+		data, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			data = append([]byte{','}, data...)
+		}
+		if _, err := target.Write(data); err != nil {
+			return err
+		}
+	}
+	if !whole {
+		_, err = target.Write([]byte("]}\n"))
+		return err
+	}
+	b.WriteString("]}")
+	data, err := finishJSON(out, b.Bytes())
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(data)
+	return err
+}
