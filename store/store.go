@@ -39,6 +39,9 @@ var (
 	// ErrNoSpace says that the store has reached its quota and takes no writes
 	// but deletions.
 	ErrNoSpace = errors.New("store: the storage quota is used up")
+	// ErrTooLarge says that a value is larger than the store takes (etcd: 1.5
+	// MiB unless configured otherwise). Nothing was written.
+	ErrTooLarge = errors.New("store: the value is too large")
 )
 
 // ConflictError is the [ErrConflict] of one write: the condition failed and
@@ -150,9 +153,10 @@ type Put struct {
 	Value []byte
 	// If must hold for the write to happen. The zero value creates.
 	If Condition
-	// TTL removes the key after that time, as a deletion that watchers see; it is
-	// kept with a precision of seconds and starts anew with each write. 0 means
-	// never.
+	// TTL removes the key after that time, as a deletion that watchers see, and
+	// starts anew with each write. The key never goes before the TTL; a store may
+	// let it stay for a few seconds more, or for a twentieth of the TTL (a minute
+	// at most), so that keys can expire together. 0 means never.
 	TTL time.Duration
 }
 
