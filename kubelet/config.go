@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/strake-io/strake/kubelet/machine"
-	"github.com/strake-io/strake/kubelet/podstep"
+	"github.com/strake-io/strake/kubelet/probes"
 	"github.com/strake-io/strake/kubelet/volumes"
 	"github.com/strake-io/strake/runtime"
 )
@@ -77,8 +77,10 @@ type Config struct {
 	// Services that pods get variables for. By default the kubelet watches them
 	// itself; several kubelets in one process may share a lister.
 	Services ServiceLister
-	// Prober probes containers. nil takes every container for healthy.
-	Prober Prober
+	// ProbeHandler makes the probes of containers. By default they go over the
+	// network and through the runtime; simulated nodes (no RootDir) take what
+	// their pods serve for healthy.
+	ProbeHandler probes.Handler
 	// Cgroups of pods; nil leaves pods' groups to the runtime.
 	Cgroups Cgroups
 
@@ -146,22 +148,6 @@ type Volumes interface {
 	CleanOrphans(ctx context.Context, keep func(types.UID) bool) error
 }
 
-// Prober probes running containers.
-type Prober interface {
-	// Sync makes the probes of a pod match what runs: containers that are probed
-	// already go on, new ones begin, others end. running is by container name.
-	Sync(pod *corev1.Pod, podIPs []string, running map[string]runtime.Container)
-	// Results are the present ones of a container.
-	Results(containerID string) podstep.Probes
-	// Remove ends all probes of a pod.
-	Remove(uid types.UID)
-	// Subscribe has f called whenever a result of a pod changed. Called once,
-	// before Run.
-	Subscribe(f func(uid types.UID))
-	// Run probes until ctx ends.
-	Run(ctx context.Context) error
-}
-
 // Cgroups of pods. *cgroups.Manager is one.
 type Cgroups interface {
 	// EnsurePod makes a pod's group and returns its path.
@@ -213,6 +199,13 @@ func (c *Config) complete() error {
 	c.LeaseDuration = or(c.LeaseDuration, 40*time.Second)
 	c.ParallelPulls = or(c.ParallelPulls, 4)
 	c.StatusWriters = or(c.StatusWriters, 8)
+	if c.ProbeHandler == nil {
+		if c.RootDir == "" {
+			c.ProbeHandler = probes.AlwaysSuccess{Exec: c.Runtime}
+		} else {
+			c.ProbeHandler = &probes.NetworkHandler{Exec: c.Runtime}
+		}
+	}
 	if c.Rand == nil {
 		c.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}

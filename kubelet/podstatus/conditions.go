@@ -47,16 +47,32 @@ func (in *Input) conditions(status *corev1.PodStatus) {
 		}
 		out = append(out, c)
 	}
-	for _, old := range in.Pod.Status.Conditions {
-		mine := false
-		for _, c := range own {
-			mine = mine || c.Type == old.Type
-		}
-		if !mine {
-			out = append(out, old)
+	status.Conditions = KeepForeign(out, in.Pod.Status.Conditions)
+}
+
+// KeepForeign joins the node's own conditions out of the first list and those of
+// others out of the second, so that a node never undoes what somebody else wrote.
+func KeepForeign(own, current []corev1.PodCondition) []corev1.PodCondition {
+	out := make([]corev1.PodCondition, 0, len(own)+1)
+	for _, c := range own {
+		if owned(c.Type) {
+			out = append(out, c)
 		}
 	}
-	status.Conditions = out
+	for _, c := range current {
+		if !owned(c.Type) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func owned(t corev1.PodConditionType) bool {
+	switch t {
+	case corev1.PodReadyToStartContainers, corev1.PodInitialized, corev1.PodReady, corev1.ContainersReady, corev1.PodScheduled:
+		return true
+	}
+	return false
 }
 
 func (in *Input) sandboxCondition() corev1.PodCondition {
