@@ -141,7 +141,8 @@ func (s *schemas) fields(t reflect.Type, model string, m *spec.Schema) {
 			p.AddExtension("x-kubernetes-patch-merge-key", key)
 		}
 		m.Properties[name] = p
-		mayLack := field.Type.Kind() == reflect.Pointer || strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero")
+		scalar := field.Type.Kind() == reflect.Pointer && field.Type.Elem().Kind() != reflect.Struct
+		mayLack := scalar || strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero")
 		if !mayLack && !optional[model+"."+name] {
 			m.Required = append(m.Required, name)
 		}
