@@ -149,6 +149,9 @@ func (r *Resource) waitReady(ctx context.Context) error {
 	select {
 	case <-r.gone:
 		return ErrClosed
+	default:
+	}
+	select {
 	case <-r.ready:
 		return nil
 	default:
@@ -228,7 +231,9 @@ func (r *Resource) entry(kv store.KV) (*Entry, error) {
 	}
 	e.values = make([][]string, len(r.indexFuncs))
 	for i, fn := range r.indexFuncs {
-		e.values[i] = slices.DeleteFunc(slices.Clone(fn(obj)), func(v string) bool { return strings.Contains(v, "\x00") })
+		values := slices.DeleteFunc(slices.Clone(fn(obj)), func(v string) bool { return strings.Contains(v, "\x00") })
+		slices.Sort(values)
+		e.values[i] = slices.Compact(values)
 	}
 	return e, nil
 }
