@@ -1,0 +1,58 @@
+// Package defaults lists the controllers of a whole cluster.
+package defaults
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/strake-io/strake/controllers"
+	"github.com/strake-io/strake/controllers/deployment"
+	"github.com/strake-io/strake/controllers/endpoints"
+	"github.com/strake-io/strake/controllers/endpointslice"
+	"github.com/strake-io/strake/controllers/endpointslicemirroring"
+	"github.com/strake-io/strake/controllers/nodeipam"
+	"github.com/strake-io/strake/controllers/nodelifecycle"
+	"github.com/strake-io/strake/controllers/podgc"
+	"github.com/strake-io/strake/controllers/replicaset"
+	"github.com/strake-io/strake/controllers/replication"
+	"github.com/strake-io/strake/controllers/rootca"
+	"github.com/strake-io/strake/controllers/serviceaccount"
+	"github.com/strake-io/strake/controllers/tainteviction"
+)
+
+// Config is what some controllers need to know.
+type Config struct {
+	// RootCA is the bundle that pods trust the API server by, PEM certificates.
+	// Empty leaves the publisher of kube-root-ca.crt out.
+	RootCA []byte
+	// ClusterCIDRs are the ranges of pod addresses, one or one of each family.
+	// Empty leaves the allocator of node ranges out: the network plugin knows.
+	ClusterCIDRs []netip.Prefix
+	// NodeGrace is how long a node may be silent; 50 s if 0.
+	NodeGrace time.Duration
+	// TerminatedPodThreshold is how many ended pods are kept; 12500 if 0.
+	TerminatedPodThreshold int
+}
+
+// All are the registrations of all controllers.
+func All(c Config) []controllers.Registration {
+	all := []controllers.Registration{
+		replication.New(),
+		replicaset.New(),
+		deployment.New(),
+		endpoints.New(),
+		endpointslice.New(),
+		endpointslicemirroring.New(),
+		serviceaccount.New(),
+		nodelifecycle.New(nodelifecycle.Config{Grace: c.NodeGrace}),
+		tainteviction.New(),
+		podgc.New(podgc.Config{TerminatedPodThreshold: c.TerminatedPodThreshold}),
+	}
+	if len(c.RootCA) > 0 {
+		all = append(all, rootca.New(c.RootCA))
+	}
+	if len(c.ClusterCIDRs) > 0 {
+		all = append(all, nodeipam.New(nodeipam.Config{ClusterCIDRs: c.ClusterCIDRs}))
+	}
+	return all
+}
