@@ -263,7 +263,7 @@ func TestSlowWatcherIsEnded(t *testing.T) {
 }
 
 func TestAddAndRemoveWhileRunning(t *testing.T) {
-	f := start(t, Config{})
+	f := start(t, Config{WatcherBacklog: 1 << 20, History: 1 << 20})
 	<-f.cache.Ready()
 	const prefix = "/registry/example.com/things/"
 	// Writes go on before, while and after the resource is added.
@@ -275,7 +275,11 @@ func TestAddAndRemoveWhileRunning(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				f.put(fmt.Sprintf("%sk%d", prefix, i%10), fmt.Sprint(i))
+				// No faster than the cache follows.
+				revision := f.put(fmt.Sprintf("%sk%d", prefix, i%10), fmt.Sprint(i))
+				if err := f.cache.waitFor(t.Context(), revision); err != nil {
+					return
+				}
 			}
 		}
 	})
