@@ -54,6 +54,10 @@ type Resource struct {
 	// metadata.name and metadata.namespace, with the object's values. Every
 	// object gives the same set of names; so does an empty one.
 	SelectableFields func(obj runtime.Object) fields.Set
+	// IndexedFields are those of the selectable fields by which lists and
+	// watches are looked up, not searched: "spec.nodeName" of pods. Only what
+	// clients select by all the time is worth an index.
+	IndexedFields []string
 	// TTL after which an object is removed by itself; nil means never.
 	TTL func(obj runtime.Object) time.Duration
 
@@ -95,10 +99,10 @@ type Request struct {
 }
 
 // Strategy is in what the writes of one resource differ from another's. Each nil
-// function does nothing. They run in the order of the fields: on create Default,
-// PrepareForCreate, (mutating admission), Validate, Warnings, (validating
-// admission), Begin; on update PrepareForUpdate in place of PrepareForCreate
-// and ValidateUpdate beside Validate.
+// function does nothing. On create they run in this order: Default, (mutating
+// admission, then Default again), PrepareForCreate, Validate, Warnings,
+// (validating admission), Begin; on update PrepareForUpdate in place of
+// PrepareForCreate and ValidateUpdate beside Validate.
 type Strategy struct {
 	// Default fills the fields that the user left out. It also runs on objects
 	// read from the store, so that fields newer than the object have values.

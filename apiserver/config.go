@@ -1,0 +1,226 @@
+// Package apiserver is the Kubernetes API over a [store.Store]: an http.Handler
+// that serves the resources it is given, and in-process clients to it. It stands
+// between every other component and the store; nothing else writes there.
+//
+// The path of a request is in path.go, from top to bottom: authenticate →
+// authorise → decode → admit (mutate) → default → validate → admit (validate) →
+// store → encode. Its parts are the packages below: request (what is asked for),
+// authn, authz, codec (media types), patch, fieldmanager, admission, registry (the
+// writes and reads of all resources), discovery and openapi.
+//
+// The host owns the listener, TLS and HTTP/2; [Server.RESTConfig] and
+// [Server.Informers] need none.
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/kube-openapi/pkg/spec3"
+	"k8s.io/kube-openapi/pkg/validation/spec"
+
+	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/authn"
+	"github.com/strake-io/strake/apiserver/authz"
+	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/store"
+)
+
+// Config of a server. Store and Resources are required; the zero value of every
+// other field is its default.
+type Config struct {
+	// Store keeps the objects. The server neither runs nor closes it.
+	Store store.Store
+	// Resources to serve.
+	Resources []*resource.Resource
+
+	// Authenticator says who a request comes from. Default: everyone is
+	// anonymous. See package authn.
+	Authenticator authenticator.Request
+	// Authorizer says what that user may do. Default: package authz's.
+	Authorizer authorizer.Authorizer
+	// Admission looks at every write, in this order. Default: the namespace
+	// life cycle alone, where namespaces are served. An empty, non-nil slice
+	// turns that off.
+	Admission []admission.Plugin
+
+	// OpenAPI makes the documents below /openapi. Default: there are none, and
+	// clients go without (kubectl validates on the server instead).
+	OpenAPI OpenAPI
+	// Version that /version and the openapi documents tell. Default
+	// [DefaultVersion]. Clients parse it: keep its form.
+	Version string
+	// Checks are asked by /readyz, and those marked so by /livez, beside the
+	// server's own.
+	Checks []Check
+
+	// MaxBody is the largest request body, in bytes. Default 3 MiB, upstream's.
+	MaxBody int64
+	// RequestTimeout bounds every request but watches and connections. Default
+	// 60 s.
+	RequestTimeout time.Duration
+	// MinWatchTimeout is the shortest time after which a watch without
+	// timeoutSeconds is ended; the longest is twice that, so that clients
+	// spread out. Default 30 min.
+	MinWatchTimeout time.Duration
+	// BookmarkEvery is the time between bookmarks of a watch. Default 1 min.
+	BookmarkEvery time.Duration
+	// MaxReads and MaxWrites are how many requests of each kind are served at a
+	// time, watches, connections and in-process requests apart. More wait, and
+	// past ten times as many are told to come back (429). Default 400 and 200.
+	MaxReads, MaxWrites int
+	// History and WatcherBacklog bound the watch cache: see store/cache. Default:
+	// that package's.
+	History, WatcherBacklog int
+
+	// Rand is the source of names and UIDs, for repeatable tests. Default: a
+	// cryptographic generator.
+	Rand rand.Source
+	// Logger of the server. Default: none.
+	Logger logr.Logger
+	// Registerer takes the metrics. Default: the server's own. /metrics shows
+	// them where it is also a Gatherer, as a prometheus.Registry is.
+	Registerer prometheus.Registerer
+}
+
+// DefaultVersion is upstream's version that the API is true to, and the name of
+// who serves it.
+const DefaultVersion = "v1.37.0+strake"
+
+// OpenAPI makes the documents that describe the API. Each method is called when a
+// client first asks, and its result kept.
+type OpenAPI interface {
+	// V2 is the whole API in one document.
+	V2() (*spec.Swagger, error)
+	// V3 is one document per path prefix: "api/v1", "apis/apps/v1", "version".
+	V3() (map[string]*spec3.OpenAPI, error)
+}
+
+// Check is one of the health checks.
+type Check struct {
+	// Name in the path: /readyz/NAME.
+	Name string
+	// Live makes it count for /livez and /healthz too: a failure that only a new
+	// start mends.
+	Live bool
+	// Check returns nil where all is well. It is given a few seconds.
+	Check func(ctx context.Context) error
+}
+
+func (c Config) validate() (Config, error) {
+	if c.Store == nil {
+		return c, errors.New("apiserver: Config.Store is required")
+	}
+	if len(c.Resources) == 0 {
+		return c, errors.New("apiserver: Config.Resources is empty")
+	}
+	if c.MaxBody < 0 || c.RequestTimeout < 0 || c.MinWatchTimeout < 0 || c.BookmarkEvery < 0 || c.MaxReads < 0 || c.MaxWrites < 0 {
+		return c, errors.New("apiserver: Config has a negative bound")
+	}
+	if c.Authenticator == nil {
+		c.Authenticator = authn.New(authn.Config{})
+	}
+	if c.Authorizer == nil {
+		c.Authorizer = authz.New()
+	}
+	if c.Admission == nil {
+		for _, r := range c.Resources {
+			if r.GVK.Group == "" && r.Plural == "namespaces" {
+				c.Admission = []admission.Plugin{admission.NamespaceLifecycle{}}
+			}
+		}
+	}
+	if c.Version == "" {
+		c.Version = DefaultVersion
+	}
+	orDefault(&c.MaxBody, 3<<20)
+	orDefault(&c.RequestTimeout, time.Minute)
+	orDefault(&c.MinWatchTimeout, 30*time.Minute)
+	orDefault(&c.BookmarkEvery, time.Minute)
+	orDefault(&c.MaxReads, 400)
+	orDefault(&c.MaxWrites, 200)
+	if c.Logger.GetSink() == nil {
+		c.Logger = logr.Discard()
+	}
+	for _, r := range c.Resources {
+		if err := validateResource(r); err != nil {
+			return c, fmt.Errorf("apiserver: resource %s: %w", r.GroupResource(), err)
+		}
+	}
+	return c, nil
+}
+
+func orDefault[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}
+
+func validateResource(r *resource.Resource) error {
+	switch {
+	case r.GVK.Kind == "" || r.GVK.Version == "" || r.Plural == "":
+		return errors.New("it has no kind, version or plural")
+	case r.New == nil || r.NewList == nil:
+		return errors.New("it needs New and NewList")
+	}
+	for i := range r.Subresources {
+		s := &r.Subresources[i]
+		set := 0
+		for _, is := range []bool{s.View != nil, s.Projection != nil, s.Create != nil, s.Connect != nil} {
+			if is {
+				set++
+			}
+		}
+		if set != 1 {
+			return fmt.Errorf("sub-resource %q must have one of View, Projection, Create and Connect", s.Name)
+		}
+		if s.GVK.Empty() != (s.New == nil) {
+			return fmt.Errorf("sub-resource %q must have both of GVK and New, or none", s.Name)
+		}
+	}
+	return nil
+}
+
+// newScheme registers every type that travels.
+func newScheme(resources []*resource.Resource) *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	core := schema.GroupVersion{Version: "v1"}
+	seen := map[schema.GroupVersion]bool{core: true}
+	metav1.AddToGroupVersion(scheme, core)
+	scheme.AddKnownTypes(metav1.SchemeGroupVersion,
+		&metav1.Table{}, &metav1.TableOptions{}, &metav1.PartialObjectMetadata{}, &metav1.PartialObjectMetadataList{}, &metav1.DeleteOptions{})
+	add := func(gvk schema.GroupVersionKind, obj runtime.Object) {
+		if gv := gvk.GroupVersion(); !seen[gv] {
+			seen[gv] = true
+			metav1.AddToGroupVersion(scheme, gv)
+		}
+		if !scheme.Recognizes(gvk) {
+			scheme.AddKnownTypeWithName(gvk, obj)
+		}
+	}
+	for _, r := range resources {
+		add(r.GVK, r.New())
+		add(listKind(r), r.NewList())
+		for i := range r.Subresources {
+			if s := &r.Subresources[i]; s.New != nil {
+				add(s.GVK, s.New())
+			}
+		}
+	}
+	return scheme
+}
+
+func listKind(r *resource.Resource) schema.GroupVersionKind {
+	return r.GVK.GroupVersion().WithKind(r.GVK.Kind + "List")
+}

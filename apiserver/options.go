@@ -1,0 +1,247 @@
+package apiserver
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
+	internalvalidation "k8s.io/apimachinery/pkg/apis/meta/internalversion/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/strake-io/strake/apiserver/codec"
+	"github.com/strake-io/strake/apiserver/registry"
+)
+
+func invalidOptions(kind string, errs field.ErrorList) error {
+	if len(errs) == 0 {
+		return nil
+	}
+	return apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: kind}, "", errs)
+}
+
+// listOptions reads the query of a list, a watch or a deletecollection.
+func (x *exchange) listOptions() (*internalversion.ListOptions, error) {
+	var versioned metav1.ListOptions
+	if err := metav1.Convert_url_Values_To_v1_ListOptions(&x.query, &versioned, nil); err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	var opts internalversion.ListOptions
+	if err := internalversion.Convert_v1_ListOptions_To_internalversion_ListOptions(&versioned, &opts, nil); err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	if x.info.Verb == "watch" {
+		opts.Watch = true
+	}
+	if err := invalidOptions("ListOptions", internalvalidation.ValidateListOptions(&opts, true)); err != nil {
+		return nil, err
+	}
+	if opts.Limit < 0 {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("invalid limit %d: must not be negative", opts.Limit))
+	}
+	if opts.ShardSelector != "" {
+		return nil, apierrors.NewBadRequest("shardSelector is not supported by this server")
+	}
+	if x.info.DeprecatedWatch && x.info.Name != "" {
+		only := fields.OneTermEqualSelector("metadata.name", x.info.Name)
+		if opts.FieldSelector != nil && !opts.FieldSelector.Empty() {
+			only = fields.AndSelectors(opts.FieldSelector, only)
+		}
+		opts.FieldSelector = only
+	}
+	return &opts, nil
+}
+
+func (x *exchange) selection(opts *internalversion.ListOptions) registry.Selection {
+	return registry.Selection{Namespace: x.namespace(), Labels: opts.LabelSelector, Fields: opts.FieldSelector}
+}
+
+// tableOptions reads what the rows of a table carry.
+func (x *exchange) includeObject() (metav1.IncludeObjectPolicy, error) {
+	var opts metav1.TableOptions
+	if err := metav1.Convert_url_Values_To_v1_TableOptions(&x.query, &opts, nil); err != nil {
+		return "", apierrors.NewBadRequest(err.Error())
+	}
+	return opts.IncludeObject, invalidOptions("TableOptions", validation.ValidateTableOptions(&opts))
+}
+
+// writeOptions are those that create, update and patch have in common.
+type writeOptions struct {
+	dryRun     bool
+	manager    string
+	validation string
+	force      bool
+}
+
+func (x *exchange) createOptions() (writeOptions, error) {
+	var opts metav1.CreateOptions
+	if err := metav1.Convert_url_Values_To_v1_CreateOptions(&x.query, &opts, nil); err != nil {
+		return writeOptions{}, apierrors.NewBadRequest(err.Error())
+	}
+	return x.writeOptions(opts.DryRun, opts.FieldManager, opts.FieldValidation, nil),
+		invalidOptions("CreateOptions", validation.ValidateCreateOptions(&opts))
+}
+
+func (x *exchange) updateOptions() (writeOptions, error) {
+	var opts metav1.UpdateOptions
+	if err := metav1.Convert_url_Values_To_v1_UpdateOptions(&x.query, &opts, nil); err != nil {
+		return writeOptions{}, apierrors.NewBadRequest(err.Error())
+	}
+	return x.writeOptions(opts.DryRun, opts.FieldManager, opts.FieldValidation, nil),
+		invalidOptions("UpdateOptions", validation.ValidateUpdateOptions(&opts))
+}
+
+func (x *exchange) writeOptions(dryRun []string, manager, fieldValidation string, force *bool) writeOptions {
+	if manager == "" {
+		manager = agentName(x.r.UserAgent())
+	}
+	if fieldValidation == "" {
+		fieldValidation = metav1.FieldValidationWarn
+	}
+	return writeOptions{dryRun: len(dryRun) > 0, manager: manager, validation: fieldValidation, force: force != nil && *force}
+}
+
+// agentName is the field manager of a client that names none: what is before the
+// slash of its User-Agent.
+func agentName(agent string) string {
+	name, _, _ := strings.Cut(agent, "/")
+	var b strings.Builder
+	for _, r := range name {
+		if !unicode.IsPrint(r) {
+			continue
+		}
+		if b.Len()+len(string(r)) > validation.FieldManagerMaxLength {
+			break
+		}
+		b.WriteRune(r)
+	}
+	if b.Len() == 0 {
+		return "unknown"
+	}
+	return b.String()
+}
+
+// deleteOptions come in the body, or else in the query.
+func (x *exchange) deleteOptions() (*metav1.DeleteOptions, error) {
+	opts := &metav1.DeleteOptions{}
+	body, err := x.readBody()
+	if err != nil {
+		return nil, err
+	}
+	if len(body) > 0 {
+		media, ok := codec.Input(x.r.Header.Get("Content-Type"))
+		if !ok {
+			return nil, unsupportedMedia(codec.Offer{Protobuf: true})
+		}
+		gvk := schema.GroupVersionKind{Version: "v1", Kind: "DeleteOptions"}
+		obj, _, err := x.codec.Decode(media, body, gvk, opts, false)
+		if err != nil {
+			return nil, apierrors.NewBadRequest(err.Error())
+		}
+		decoded, ok := obj.(*metav1.DeleteOptions)
+		if !ok {
+			return nil, apierrors.NewBadRequest("decoded object cannot be converted to DeleteOptions")
+		}
+		opts = decoded
+	} else if err := convertDelete(x.query, opts); err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	opts.TypeMeta = metav1.TypeMeta{}
+	return opts, invalidOptions("DeleteOptions", validation.ValidateDeleteOptions(opts))
+}
+
+func convertDelete(query url.Values, opts *metav1.DeleteOptions) error {
+	if len(query) == 0 {
+		return nil
+	}
+	return metav1.Convert_url_Values_To_v1_DeleteOptions(&query, opts, nil)
+}
+
+// readBody reads the whole body, up to the bound.
+func (x *exchange) readBody() ([]byte, error) {
+	if x.r.Body == nil || x.r.Body == http.NoBody {
+		return nil, nil
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, x.config.MaxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", x.config.MaxBody))
+	case err != nil:
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("the body could not be read: %v", err))
+	}
+	return body, nil
+}
+
+// decodeBody reads the body as an object of kind gvk, of the Go type that make
+// makes. It comes without TypeMeta.
+func (x *exchange) decodeBody(gvk schema.GroupVersionKind, make func() runtime.Object, fieldValidation string) (runtime.Object, error) {
+	into := make()
+	media, ok := codec.Input(x.r.Header.Get("Content-Type"))
+	if !ok || media == codec.Protobuf && !codec.HasProtobuf(into) {
+		return nil, unsupportedMedia(codec.Offer{Protobuf: codec.HasProtobuf(into)})
+	}
+	body, err := x.readBody()
+	if err != nil {
+		return nil, err
+	}
+	return x.decode(media, body, gvk, into, fieldValidation)
+}
+
+// decode is strict as the client wants it.
+func (x *exchange) decode(media codec.Media, body []byte, gvk schema.GroupVersionKind, into runtime.Object, fieldValidation string) (runtime.Object, error) {
+	obj, actual, err := x.codec.Decode(media, body, gvk, into, fieldValidation != metav1.FieldValidationIgnore)
+	if err != nil {
+		strict, isStrict := runtime.AsStrictDecodingError(err)
+		if !isStrict || obj == nil || fieldValidation == metav1.FieldValidationStrict {
+			return nil, undecodable(err, actual, gvk, body)
+		}
+		for _, e := range strict.Errors() {
+			x.warn(e.Error())
+		}
+	}
+	if actual != nil && *actual != gvk {
+		if actual.GroupVersion() != gvk.GroupVersion() {
+			return nil, apierrors.NewBadRequest(fmt.Sprintf(
+				"the API version in the data (%s) does not match the expected API version (%s)", actual.GroupVersion(), gvk.GroupVersion()))
+		}
+		return nil, undecodable(fmt.Errorf("converting (%s.%s) to (%s.%s): unknown conversion",
+			actual.Version, actual.Kind, gvk.Version, gvk.Kind), actual, gvk, body)
+	}
+	if !selfDescribing(obj) {
+		obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+	}
+	return obj, nil
+}
+
+// undecodable says what is wrong with a body, in upstream's words.
+func undecodable(err error, actual *schema.GroupVersionKind, want schema.GroupVersionKind, body []byte) error {
+	if actual != nil && actual.Kind != "" {
+		return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", actual.Kind, actual.Version, want.Kind, err))
+	}
+	shown := body
+	if len(shown) > 30 {
+		shown = shown[:30]
+	}
+	summary := fmt.Sprintf("%q ...", shown)
+	if len(body) <= 30 {
+		summary = fmt.Sprintf("%q", shown)
+	}
+	for _, b := range shown {
+		if b == 0 {
+			summary = fmt.Sprintf("[binary data, %d bytes]", len(body))
+			break
+		}
+	}
+	return apierrors.NewBadRequest(fmt.Sprintf("the object provided is unrecognized (must be of type %s): %v (%s)", want.Kind, err, summary))
+}

@@ -1,0 +1,367 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"github.com/strake-io/strake/apiserver/codec"
+	"github.com/strake-io/strake/apiserver/registry"
+	"github.com/strake-io/strake/apiserver/request"
+	"github.com/strake-io/strake/apiserver/resource"
+)
+
+// exchange is one request on its way through the server.
+type exchange struct {
+	*Server
+	w     *recorder
+	r     *http.Request
+	info  request.Info
+	user  user.Info
+	query url.Values
+
+	// Of a request for a resource.
+	registry *registry.Registry
+	resource *resource.Resource
+	sub      *resource.Subresource
+	warned   map[string]bool
+}
+
+// ServeHTTP serves one request, over HTTP or from a client in this process.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	x := &exchange{Server: s, w: &recorder{ResponseWriter: w}, r: r, info: request.Parse(r), query: r.URL.Query()}
+	x.route()
+	done := s.metrics.begin(x)
+	defer func() { done(time.Since(start)) }()
+	defer x.recoverPanic()
+
+	header := x.w.Header()
+	header.Set("Audit-Id", string(s.names.UID()))
+	header.Set("Cache-Control", "no-cache, private")
+	header.Set("X-Content-Type-Options", "nosniff")
+	if err := x.serve(); err != nil {
+		x.fail(err)
+	}
+}
+
+// serve is the path of a request. An error is answered with a Status.
+func (x *exchange) serve() error {
+	// 1. Authenticate.
+	if err := x.authenticate(); err != nil {
+		return err
+	}
+	// 2. Authorise.
+	if err := x.impersonate(); err != nil {
+		return err
+	}
+	if err := x.authorise(x.attributes()); err != nil {
+		return err
+	}
+	// 3. Wait for a turn, and for the server; then no longer than is allowed.
+	done, err := x.admitTurn()
+	if err != nil {
+		return err
+	}
+	defer done()
+	if !x.info.IsResource {
+		return x.serveNonResource()
+	}
+	if x.registry == nil || x.info.Subresource != "" && x.sub == nil {
+		return errPathNotFound
+	}
+	if err := x.awaitReady(); err != nil {
+		return err
+	}
+	// 4. The verb: decode → admit (mutate) → default → validate → admit
+	// (validate) → store → encode. The steps of the writes from admission to the
+	// store are in registry.Create and registry.Update.
+	return x.verb()
+}
+
+// verb serves what the request asks for, where the resource has that.
+func (x *exchange) verb() error {
+	if x.sub != nil {
+		return x.subresource()
+	}
+	if err := x.supported(); err != nil {
+		return err
+	}
+	switch x.info.Verb {
+	case "get":
+		return x.get()
+	case "list":
+		return x.list()
+	case "watch":
+		return x.watch()
+	case "create":
+		return x.create()
+	case "update":
+		return x.update()
+	case "patch":
+		return x.patch()
+	case "delete":
+		return x.delete()
+	case "deletecollection":
+		return x.deleteCollection()
+	}
+	return apierrors.NewMethodNotSupported(x.resource.GroupResource(), x.info.Verb)
+}
+
+// route finds the resource that the path names, where there is one.
+func (x *exchange) route() {
+	if !x.info.IsResource {
+		return
+	}
+	reg := x.set.Of(x.info.GroupResource())
+	if reg == nil || reg.Resource.GVK.Version != x.info.Version {
+		return
+	}
+	if !reg.Resource.Namespaced && x.info.Namespace != "" && x.info.Resource != "namespaces" {
+		return
+	}
+	if x.info.Tail != "" && x.info.Subresource == "" {
+		return
+	}
+	x.registry, x.resource = reg, reg.Resource
+	if x.info.Subresource != "" {
+		x.sub = reg.Resource.Subresource(x.info.Subresource)
+		if x.sub != nil && x.info.Tail != "" && x.sub.Connect == nil {
+			x.sub = nil
+		}
+	}
+}
+
+// longRunning requests have no timeout and take no turn.
+func (x *exchange) longRunning() bool {
+	return x.info.IsResource && (x.info.Verb == "watch" || x.sub != nil && x.sub.Connect != nil)
+}
+
+func (x *exchange) authenticate() error {
+	if who, ok := inProcessUser(x.r.Context()); ok {
+		x.user = who
+		return nil
+	}
+	response, ok, err := x.config.Authenticator.AuthenticateRequest(x.r)
+	if err != nil || !ok || response == nil || response.User == nil {
+		if err != nil {
+			x.config.Logger.V(1).Info("Refused a request's credentials", "path", x.info.Path, "error", err.Error())
+		}
+		return apierrors.NewUnauthorized("Unauthorized")
+	}
+	// Nothing behind here needs the credentials, least of all what is proxied to.
+	x.r.Header.Del("Authorization")
+	x.user = response.User
+	return nil
+}
+
+// attributes of the request, for the authoriser.
+func (x *exchange) attributes() authorizer.AttributesRecord {
+	return authorizer.AttributesRecord{
+		User: x.user, Verb: x.info.Verb, Namespace: x.info.Namespace, APIGroup: x.info.Group, APIVersion: x.info.Version,
+		Resource: x.info.Resource, Subresource: x.info.Subresource, Name: x.info.Name,
+		ResourceRequest: x.info.IsResource, Path: x.info.Path,
+	}
+}
+
+func (x *exchange) authorise(a authorizer.AttributesRecord) error {
+	decision, reason, err := x.config.Authorizer.Authorize(x.r.Context(), a)
+	if decision == authorizer.DecisionAllow {
+		return nil
+	}
+	if err != nil {
+		return apierrors.NewInternalError(err)
+	}
+	return forbidden(a, reason)
+}
+
+// impersonate acts as another user where the headers ask for it and this user may.
+func (x *exchange) impersonate() error {
+	name := x.r.Header.Get("Impersonate-User")
+	groups := x.r.Header.Values("Impersonate-Group")
+	other := &user.DefaultInfo{Name: name, UID: x.r.Header.Get("Impersonate-Uid"), Groups: append([]string(nil), groups...)}
+	for header, values := range x.r.Header {
+		if key, ok := strings.CutPrefix(header, "Impersonate-Extra-"); ok {
+			if other.Extra == nil {
+				other.Extra = map[string][]string{}
+			}
+			decoded, err := url.PathUnescape(strings.ToLower(key))
+			if err != nil {
+				return apierrors.NewBadRequest("invalid impersonation header " + header)
+			}
+			other.Extra[decoded] = values
+		}
+	}
+	if name == "" {
+		if len(groups) > 0 || other.UID != "" || len(other.Extra) > 0 {
+			return apierrors.NewInternalError(errors.New("requested impersonation without impersonating a user"))
+		}
+		return nil
+	}
+	check := func(group, resource, subresource, namespace, name string) error {
+		return x.authorise(authorizer.AttributesRecord{
+			User: x.user, Verb: "impersonate", APIGroup: group, APIVersion: "v1", Namespace: namespace,
+			Resource: resource, Subresource: subresource, Name: name, ResourceRequest: true,
+		})
+	}
+	var err error
+	if account, ok := strings.CutPrefix(name, "system:serviceaccount:"); ok && strings.Count(account, ":") == 1 {
+		namespace, account, _ := strings.Cut(account, ":")
+		err = check("", "serviceaccounts", "", namespace, account)
+		if len(groups) == 0 {
+			other.Groups = []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace}
+		}
+	} else {
+		err = check("", "users", "", "", name)
+	}
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
+		if err := check("", "groups", "", "", g); err != nil {
+			return err
+		}
+	}
+	if other.UID != "" {
+		if err := check("authentication.k8s.io", "uids", "", "", other.UID); err != nil {
+			return err
+		}
+	}
+	for key, values := range other.Extra {
+		for _, v := range values {
+			if err := check("authentication.k8s.io", "userextras", key, "", v); err != nil {
+				return err
+			}
+		}
+	}
+	if name != user.Anonymous {
+		other.Groups = append(other.Groups, user.AllAuthenticated)
+	} else {
+		other.Groups = append(other.Groups, user.AllUnauthenticated)
+	}
+	x.user = other
+	return nil
+}
+
+// admitTurn waits until the request may be served and bounds its time.
+func (x *exchange) admitTurn() (done func(), err error) {
+	if x.longRunning() {
+		return func() {}, nil
+	}
+	timeout := x.config.RequestTimeout
+	if t := x.query.Get("timeout"); t != "" && x.info.IsResource {
+		given, err := time.ParseDuration(t)
+		if err != nil {
+			return nil, apierrors.NewBadRequest(fmt.Sprintf("invalid timeout specified in the request URL - %s", t))
+		}
+		if given > 0 {
+			timeout = min(timeout, given)
+		}
+	}
+	ctx, cancel := context.WithTimeout(x.r.Context(), timeout)
+	x.r = x.r.WithContext(ctx)
+	if _, inProcess := inProcessUser(ctx); inProcess || !x.info.IsResource {
+		return cancel, nil
+	}
+	turns := x.writes
+	switch x.info.Verb {
+	case "get", "list":
+		turns = x.reads
+	}
+	if !turns.take(ctx) {
+		cancel()
+		return nil, apierrors.NewTooManyRequests("Too many requests, please try again later.", 1)
+	}
+	return func() { turns.giveBack(); cancel() }, nil
+}
+
+func (x *exchange) awaitReady() error {
+	select {
+	case <-x.registry.Ready():
+		return nil
+	default:
+	}
+	select {
+	case <-x.registry.Ready():
+		return nil
+	case <-x.r.Context().Done():
+		return apierrors.NewServiceUnavailable("the server is starting")
+	}
+}
+
+// supported checks the verb against those of the resource.
+func (x *exchange) supported() error {
+	verbs := x.resource.Verbs
+	ok := verbs == nil
+	for _, v := range verbs {
+		ok = ok || v == x.info.Verb
+	}
+	named := x.info.Name != ""
+	switch x.info.Verb {
+	case "create":
+		ok = ok && !named && (!x.resource.Namespaced || x.info.Namespace != "")
+	case "update", "patch", "delete", "get":
+		ok = ok && named && (!x.resource.Namespaced || x.info.Namespace != "")
+	case "deletecollection":
+		ok = ok && (!x.resource.Namespaced || x.info.Namespace != "")
+	}
+	if !ok {
+		return apierrors.NewMethodNotSupported(x.resource.GroupResource(), x.info.Verb)
+	}
+	return nil
+}
+
+// namespace that the request is in: a namespace itself is in none.
+func (x *exchange) namespace() string {
+	if !x.resource.Namespaced {
+		return ""
+	}
+	return x.info.Namespace
+}
+
+func (x *exchange) recoverPanic() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(p)
+	}
+	x.config.Logger.Error(fmt.Errorf("%v", p), "A request's handler panicked", "verb", x.info.Verb, "path", x.info.Path, "stack", string(debug.Stack()))
+	if x.w.status == 0 {
+		x.fail(apierrors.NewInternalError(errors.New("This request caused apiserver to panic. Look in the logs for details.")))
+		return
+	}
+	// Half an answer must not look like a whole one.
+	panic(http.ErrAbortHandler)
+}
+
+// write is what the registry is told of this request's writes.
+func (x *exchange) write(verb string, dryRun bool, manager string) registry.Write {
+	return registry.Write{
+		Request: resource.Request{
+			User: x.user, Verb: verb, Namespace: x.namespace(), Name: x.info.Name,
+			Subresource: x.info.Subresource, DryRun: dryRun,
+		},
+		Manager: manager,
+		Warn:    x.warn,
+	}
+}
+
+// accepts picks what to answer with.
+func (x *exchange) accepts(offer codec.Offer) (codec.Output, error) {
+	out, ok := codec.Negotiate(x.r, offer)
+	if !ok {
+		return out, notAcceptable(offer)
+	}
+	return out, nil
+}

@@ -1,0 +1,128 @@
+package apiserver
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/strake-io/strake/apiserver/codec"
+	"github.com/strake-io/strake/apiserver/registry"
+	"github.com/strake-io/strake/store/cache"
+)
+
+func (x *exchange) get() error {
+	out, err := x.accepts(x.offer())
+	if err != nil {
+		return err
+	}
+	var opts metav1.GetOptions
+	if err := metav1.Convert_url_Values_To_v1_GetOptions(&x.query, &opts, nil); err != nil {
+		return apierrors.NewBadRequest(err.Error())
+	}
+	entry, err := x.registry.Get(x.r.Context(), x.namespace(), x.info.Name, opts.ResourceVersion)
+	if err != nil {
+		return err
+	}
+	return x.sendObject(http.StatusOK, out, x.resource.GVK, entry.Object, func() ([]byte, error) { return itemOf(entry, out.Media) })
+}
+
+func (x *exchange) list() error {
+	out, err := x.accepts(x.offer())
+	if err != nil {
+		return err
+	}
+	opts, err := x.listOptions()
+	if err != nil {
+		return err
+	}
+	page, err := x.registry.List(x.r.Context(), registry.ListOptions{
+		Selection: x.selection(opts), Version: opts.ResourceVersion, Match: opts.ResourceVersionMatch,
+		Limit: opts.Limit, Continue: opts.Continue,
+	})
+	if err != nil {
+		return err
+	}
+	list := metav1.ListMeta{
+		ResourceVersion: strconv.FormatInt(page.Revision, 10), Continue: page.Continue, RemainingItemCount: page.Remaining,
+	}
+	if out.View == codec.TableView {
+		return x.sendTable(out, list, len(page.Entries), func(i int) runtime.Object { return page.Entries[i].Object })
+	}
+	kind, item := listKind(x.resource), func(i int) ([]byte, error) { return itemOf(page.Entries[i], out.Media) }
+	if out.View == codec.PartialView {
+		kind, item = codec.PartialListKind(), func(i int) ([]byte, error) { return partialOf(page.Entries[i], out.Media) }
+	}
+	return x.sendList(out, kind, list, len(page.Entries), item)
+}
+
+func listMetaAt(revision int64) metav1.ListMeta {
+	return metav1.ListMeta{ResourceVersion: strconv.FormatInt(revision, 10)}
+}
+
+// sendTable answers with a table of n objects.
+func (x *exchange) sendTable(out codec.Output, list metav1.ListMeta, n int, object func(i int) runtime.Object) error {
+	include, err := x.includeObject()
+	if err != nil {
+		return err
+	}
+	columns := codec.Columns(&x.resource.Table)
+	if noHeaders, _ := strconv.ParseBool(x.query.Get("noHeaders")); noHeaders {
+		columns = nil
+	}
+	now := time.Now()
+	x.w.Header().Set("Content-Type", out.Media.String())
+	body, finish := x.body(http.StatusOK)
+	err = codec.WriteTable(body, out, list, columns, n, func(i int) (metav1.TableRow, error) {
+		return codec.Row(&x.resource.Table, x.resource.GVK, object(i), include, now)
+	})
+	if err != nil {
+		return err
+	}
+	return finish()
+}
+
+// itemOf is an entry's ready bytes, made on first use. YAML is made from JSON.
+func itemOf(e *cache.Entry, media codec.Media) ([]byte, error) {
+	if media == codec.Protobuf {
+		return e.Encoding("protobuf", func() ([]byte, error) { return codec.Item(codec.Protobuf, e.Object) })
+	}
+	return e.Encoding("json", func() ([]byte, error) { return codec.Item(codec.JSON, e.Object) })
+}
+
+// partialOf is the same of the metadata alone.
+func partialOf(e *cache.Entry, media codec.Media) ([]byte, error) {
+	key := "json;partial"
+	if media == codec.Protobuf {
+		key = "protobuf;partial"
+	}
+	return e.Encoding(key, func() ([]byte, error) {
+		partial, err := codec.Partial(e.Object)
+		if err != nil {
+			return nil, err
+		}
+		return codec.Item(media, partial)
+	})
+}
+
+func versionOf(obj runtime.Object) string {
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return ""
+	}
+	return accessor.GetResourceVersion()
+}
+
+// kindFor is the kind to put in front of an object's item: none where it tells by
+// itself.
+func (x *exchange) kindFor(obj runtime.Object) schema.GroupVersionKind {
+	if selfDescribing(obj) {
+		return schema.GroupVersionKind{}
+	}
+	return x.resource.GVK
+}

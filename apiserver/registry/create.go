@@ -1,0 +1,278 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/store"
+)
+
+// Write is what the writes of one request have in common.
+type Write struct {
+	resource.Request
+	// Manager of the fields that the request sets; "" records none.
+	Manager string
+	// Warn sends a warning to the client; may be nil.
+	Warn func(message string)
+	// Trusted skips admission: the server itself writes, on behalf of a
+	// request that has been admitted.
+	Trusted bool
+}
+
+func (w *Write) warn(messages []string) {
+	if w.Warn == nil {
+		return
+	}
+	for _, m := range messages {
+		w.Warn(m)
+	}
+}
+
+// attributes of a write, for admission.
+func (r *Registry) attributes(w *Write, op admission.Operation, obj, old runtime.Object) *admission.Attributes {
+	a := &admission.Attributes{
+		Operation: op, Kind: r.Resource.GVK, Resource: r.GroupVersionResource(), Subresource: w.Subresource,
+		Namespace: w.Namespace, Name: w.Name, Object: obj, Old: old,
+		User: w.User, DryRun: w.DryRun, Objects: r.set, Warn: w.Warn,
+	}
+	if a.Warn == nil {
+		a.Warn = func(string) {}
+	}
+	return a
+}
+
+// GroupVersionResource names the resource in full.
+func (r *Registry) GroupVersionResource() schema.GroupVersionResource {
+	return r.Resource.GVK.GroupVersion().WithResource(r.Resource.Plural)
+}
+
+func (r *Registry) admitMutate(ctx context.Context, w *Write, a *admission.Attributes) error {
+	chain := r.set.config.Admission
+	if w.Trusted || !chain.Mutates() {
+		return nil
+	}
+	if err := chain.Admit(ctx, a); err != nil {
+		return err
+	}
+	if a.Object != nil && r.Resource.Default != nil {
+		r.Resource.Default(a.Object)
+	}
+	return nil
+}
+
+func (r *Registry) admitValidate(ctx context.Context, w *Write, a *admission.Attributes) error {
+	if w.Trusted {
+		return nil
+	}
+	return r.set.config.Admission.Validate(ctx, a)
+}
+
+const maxGenerateTries = 8
+
+// Create writes a new object, which belongs to the registry from here on. It has
+// been decoded, and comes back with everything the server adds.
+func (r *Registry) Create(ctx context.Context, w Write, obj runtime.Object) (runtime.Object, error) {
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	generate := accessor.GetGenerateName()
+	generated := accessor.GetName() == "" && generate != ""
+	for try := 1; ; try++ {
+		attempt := obj
+		if generated {
+			// A name that is taken means another try from the start: the name may
+			// have been copied into the object.
+			attempt = obj.DeepCopyObject()
+			if accessor, err = meta.Accessor(attempt); err != nil {
+				return nil, apierrors.NewInternalError(err)
+			}
+			accessor.SetName(r.set.config.Names.Generate(generate))
+		}
+		created, err := r.create(ctx, w, attempt)
+		if !generated || !apierrors.IsAlreadyExists(err) {
+			return created, err
+		}
+		if try == maxGenerateTries {
+			return nil, apierrors.NewGenerateNameConflict(r.Resource.GroupResource(), accessor.GetName(), 1)
+		}
+	}
+}
+
+func (r *Registry) create(ctx context.Context, w Write, obj runtime.Object) (runtime.Object, error) {
+	res := r.Resource
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	if err := matchNamespace(accessor, w.Namespace, res.Namespaced); err != nil {
+		return nil, err
+	}
+	if accessor.GetResourceVersion() != "" {
+		return nil, errors.New("resourceVersion should not be set on objects to be created")
+	}
+	w.Name = accessor.GetName()
+
+	// What only the server sets.
+	accessor.SetUID(r.set.config.Names.UID())
+	accessor.SetCreationTimestamp(metav1.NewTime(time.Now().Truncate(time.Second)))
+	accessor.SetDeletionTimestamp(nil)
+	accessor.SetDeletionGracePeriodSeconds(nil)
+	accessor.SetSelfLink("")
+
+	// Default, own the fields, admit (mutate).
+	if res.Default != nil {
+		res.Default(obj)
+	}
+	obj = r.own(w, "", res.New(), obj)
+	attributes := r.attributes(&w, admission.Create, obj, nil)
+	if err := r.admitMutate(ctx, &w, attributes); err != nil {
+		return nil, err
+	}
+
+	// Prepare and validate.
+	if res.PrepareForCreate != nil {
+		res.PrepareForCreate(w.Request, obj)
+	}
+	errs := validation.ValidateObjectMetaAccessor(accessor, res.Namespaced, r.nameError, field.NewPath("metadata"))
+	if res.Validate != nil {
+		errs = append(errs, res.Validate(obj)...)
+	}
+	if len(errs) > 0 {
+		return nil, apierrors.NewInvalid(res.GVK.GroupKind(), accessor.GetName(), errs)
+	}
+	if res.Warnings != nil {
+		w.warn(res.Warnings(obj, nil))
+	}
+
+	// Admit (validate), then store.
+	if err := r.admitValidate(ctx, &w, attributes); err != nil {
+		return nil, err
+	}
+	finish, err := r.begin(ctx, w, obj, nil)
+	if err != nil {
+		return nil, err
+	}
+	err = r.insert(ctx, w, obj, accessor)
+	finish(err == nil && !w.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	return obj, nil
+}
+
+func (r *Registry) insert(ctx context.Context, w Write, obj runtime.Object, accessor metav1.Object) error {
+	key := r.key(accessor.GetNamespace(), accessor.GetName())
+	exists := apierrors.NewAlreadyExists(r.Resource.GroupResource(), accessor.GetName())
+	data, err := r.storage.Encode(obj)
+	if err != nil {
+		return apierrors.NewInternalError(err)
+	}
+	if w.DryRun {
+		kv, _, err := r.set.config.Store.Get(ctx, key)
+		if err != nil {
+			return r.readError(err, 0)
+		}
+		if kv != nil {
+			return exists
+		}
+		return nil
+	}
+	revision, err := r.set.config.Store.Put(ctx, store.Put{Key: key, Value: data, If: store.Absent, TTL: r.ttl(obj)})
+	if errors.Is(err, store.ErrConflict) {
+		return exists
+	}
+	if err != nil {
+		return r.writeError(err)
+	}
+	accessor.SetResourceVersion(strconv.FormatInt(revision, 10))
+	return nil
+}
+
+func (r *Registry) ttl(obj runtime.Object) time.Duration {
+	if r.Resource.TTL == nil {
+		return 0
+	}
+	return r.Resource.TTL(obj)
+}
+
+// begin takes what the object holds outside of itself. finish is never nil.
+func (r *Registry) begin(ctx context.Context, w Write, obj, old runtime.Object) (finish func(written bool), err error) {
+	finish = func(bool) {}
+	if r.Resource.Begin == nil {
+		return finish, nil
+	}
+	f, err := r.Resource.Begin(ctx, w.Request, obj, old)
+	if f != nil {
+		finish = f
+	}
+	if err != nil {
+		return nil, err
+	}
+	return finish, nil
+}
+
+// own records which fields the request sets. live is what was there before.
+func (r *Registry) own(w Write, endpoint string, live, obj runtime.Object) runtime.Object {
+	manager := r.managers[endpoint]
+	if manager == nil || w.Manager == "" {
+		return obj
+	}
+	return manager.Update(live, obj, w.Manager)
+}
+
+func (r *Registry) nameError(name string, prefix bool) []string {
+	if r.Resource.NameError != nil {
+		return r.Resource.NameError(name, prefix)
+	}
+	return validation.NameIsDNSSubdomain(name, prefix)
+}
+
+// matchNamespace makes the object's namespace that of the request.
+func matchNamespace(accessor metav1.Object, namespace string, namespaced bool) error {
+	if !namespaced {
+		accessor.SetNamespace("")
+		return nil
+	}
+	switch accessor.GetNamespace() {
+	case namespace:
+	case "":
+		accessor.SetNamespace(namespace)
+	default:
+		return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+	}
+	return nil
+}
+
+// checkManaged refuses managed fields that cannot be read back.
+func checkManaged(accessor metav1.Object) field.ErrorList {
+	path := field.NewPath("metadata", "managedFields")
+	errs := metavalidation.ValidateManagedFields(accessor.GetManagedFields(), path)
+	if len(accessor.GetManagedFields()) > 1000 {
+		errs = append(errs, field.TooMany(path, len(accessor.GetManagedFields()), 1000))
+	}
+	if len(errs) > 0 {
+		return errs
+	}
+	return nil
+}
+
+// namespaceMismatch is the error of an update whose body names another place.
+func namespaceMismatch(got, want string) error {
+	return apierrors.NewBadRequest(fmt.Sprintf(
+		"the namespace of the object (%s) does not match the namespace on the request (%s)", got, want))
+}

@@ -1,0 +1,295 @@
+// Package registry keeps the objects of every resource: one generic registry, with
+// which all kinds differ only in their [resource.Resource]. It reads from the
+// watch cache and writes to the store. It stands below the HTTP side of the API
+// server, which has authenticated, authorised and decoded by then, and its errors
+// are API errors.
+//
+// A write reads the current object from the cache, without asking the store
+// whether that is still the newest: the condition on the write finds out, and the
+// conflict brings the value to try again with. Only what a stale read would
+// refuse, an object that is missing or a check that fails, is looked up in the
+// store before the client hears of it.
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+
+	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/codec"
+	"github.com/strake-io/strake/apiserver/fieldmanager"
+	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/store"
+	"github.com/strake-io/strake/store/cache"
+)
+
+// Config of a set of registries.
+type Config struct {
+	// Store takes the writes, Cache answers the reads. Required.
+	Store store.Store
+	Cache *cache.Cache
+	// Codec encodes what is stored. Required.
+	Codec *codec.Codec
+	// Schema merges fields in server-side apply. Required.
+	Schema managedfields.TypeConverter
+	// Admission looks at every write.
+	Admission admission.Chain
+	// Names makes the random parts of names, and UIDs. Required.
+	Names *Names
+}
+
+// Set is the registries of a server, by resource.
+type Set struct {
+	config     Config
+	registries map[schema.GroupResource]*Registry
+}
+
+// NewSet makes the registries and adds them to the cache.
+func NewSet(config Config, resources []*resource.Resource) (*Set, error) {
+	set := &Set{config: config, registries: make(map[schema.GroupResource]*Registry, len(resources))}
+	for _, res := range resources {
+		if set.registries[res.GroupResource()] != nil {
+			return nil, fmt.Errorf("resource %s is declared twice", res.GroupResource())
+		}
+		r, err := set.newRegistry(res)
+		if err != nil {
+			return nil, err
+		}
+		set.registries[res.GroupResource()] = r
+	}
+	return set, nil
+}
+
+// Of finds the registry of a resource; nil where it is not served.
+func (s *Set) Of(gr schema.GroupResource) *Registry { return s.registries[gr] }
+
+// Registry keeps the objects of one resource. All methods are safe for concurrent
+// use. The objects it returns from reads are shared and read-only, those from
+// writes belong to the caller.
+type Registry struct {
+	Resource *resource.Resource
+
+	set      *Set
+	storage  *codec.Storage
+	cached   *cache.Resource
+	prefix   string
+	managers map[string]*fieldmanager.Manager
+}
+
+func (s *Set) newRegistry(res *resource.Resource) (*Registry, error) {
+	r := &Registry{
+		Resource: res,
+		set:      s,
+		storage:  s.config.Codec.Storage(res.GVK, res.New),
+		prefix:   "/registry/" + storagePrefix(res) + "/",
+		managers: map[string]*fieldmanager.Manager{},
+	}
+	if err := r.addManagers(); err != nil {
+		return nil, err
+	}
+	indexes := map[string]func(runtime.Object) []string{}
+	for _, name := range res.IndexedFields {
+		if res.SelectableFields == nil {
+			return nil, fmt.Errorf("resource %s has an index on %s, but no selectable fields", res.GroupResource(), name)
+		}
+		indexes[name] = func(obj runtime.Object) []string { return []string{res.SelectableFields(obj)[name]} }
+	}
+	cached, err := s.config.Cache.Add(cache.ResourceConfig{
+		Prefix:       r.prefix,
+		Decode:       r.decode,
+		WithRevision: withRevision,
+		Indexes:      indexes,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("resource %s: %w", res.GroupResource(), err)
+	}
+	r.cached = cached
+	return r, nil
+}
+
+func (r *Registry) addManagers() error {
+	main, err := fieldmanager.New(r.Resource, "", r.Resource.ResetFields, r.set.config.Schema)
+	if err != nil {
+		return err
+	}
+	r.managers[""] = main
+	for i := range r.Resource.Subresources {
+		sub := &r.Resource.Subresources[i]
+		reset := r.Resource.ResetFields
+		switch {
+		case sub.View != nil:
+			reset = sub.View.ResetFields
+		case sub.Projection == nil:
+			continue
+		}
+		if r.managers[sub.Name], err = fieldmanager.New(r.Resource, sub.Name, reset, r.set.config.Schema); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// storagePrefix: what has no other name in the store is below its plural, or,
+// where the group is not one of Kubernetes' own, below group and plural.
+func storagePrefix(res *resource.Resource) string {
+	if res.StoragePrefix != "" {
+		return res.StoragePrefix
+	}
+	group := res.GVK.Group
+	if !strings.Contains(group, ".") || strings.HasSuffix(group, ".k8s.io") {
+		return res.Plural
+	}
+	return group + "/" + res.Plural
+}
+
+// Ready is closed once the resource's objects have been loaded.
+func (r *Registry) Ready() <-chan struct{} { return r.cached.Ready() }
+
+func (r *Registry) key(namespace, name string) string {
+	if r.Resource.Namespaced {
+		return r.prefix + namespace + "/" + name
+	}
+	return r.prefix + name
+}
+
+// decode makes an object of stored bytes: with what newer fields default to, and
+// with the revision of its last write as its version.
+func (r *Registry) decode(kv store.KV) (runtime.Object, error) {
+	obj, err := r.storage.Decode(kv.Value)
+	if err != nil {
+		return nil, err
+	}
+	if r.Resource.Default != nil {
+		r.Resource.Default(obj)
+	}
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, err
+	}
+	accessor.SetResourceVersion(strconv.FormatInt(kv.ModRevision, 10))
+	return obj, nil
+}
+
+func withRevision(obj runtime.Object, revision int64) runtime.Object {
+	obj = codec.Shallow(obj)
+	if accessor, err := meta.Accessor(obj); err == nil {
+		accessor.SetResourceVersion(strconv.FormatInt(revision, 10))
+	}
+	return obj
+}
+
+// state is an object as some read found it.
+type state struct {
+	obj      runtime.Object
+	revision int64
+	// certain: the store said so; otherwise it may have changed since.
+	certain bool
+}
+
+// current finds an object for a write. It is nil where there is none.
+func (r *Registry) current(ctx context.Context, key string) (*state, error) {
+	snapshot, err := r.cached.Snapshot(ctx, cache.Any)
+	if err != nil {
+		return nil, r.readError(err, 0)
+	}
+	if e := snapshot.Get(key); e != nil {
+		return &state{obj: e.Object, revision: e.Revision}, nil
+	}
+	return r.stored(ctx, key)
+}
+
+// stored reads an object from the store itself.
+func (r *Registry) stored(ctx context.Context, key string) (*state, error) {
+	kv, _, err := r.set.config.Store.Get(ctx, key)
+	if err != nil {
+		return nil, r.readError(err, 0)
+	}
+	return r.stateOf(kv)
+}
+
+func (r *Registry) stateOf(kv *store.KV) (*state, error) {
+	if kv == nil {
+		return nil, nil
+	}
+	obj, err := r.decode(*kv)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	return &state{obj: obj, revision: kv.ModRevision, certain: true}, nil
+}
+
+func (r *Registry) notFound(name string) error {
+	return apierrors.NewNotFound(r.Resource.GroupResource(), name)
+}
+
+func (r *Registry) conflict(name string) error {
+	return apierrors.NewConflict(r.Resource.GroupResource(), name, errModified)
+}
+
+var errModified = errors.New("the object has been modified; please apply your changes to the latest version and try again")
+
+// readError makes an API error of one of the cache or the store. revision is the
+// one that was asked for.
+func (r *Registry) readError(err error, revision int64) error {
+	var status apierrors.APIStatus
+	switch {
+	case errors.As(err, &status):
+		return err
+	case errors.Is(err, store.ErrCompacted):
+		return apierrors.NewResourceExpired("The resourceVersion for the provided list is too old.")
+	case errors.Is(err, store.ErrFutureRevision) && revision > 0:
+		return tooLarge(revision, r.set.config.Cache.Revision())
+	case errors.Is(err, store.ErrClosed), errors.Is(err, cache.ErrClosed):
+		return apierrors.NewServiceUnavailable("the server is shutting down")
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return apierrors.NewTimeoutError("request did not complete within the allotted timeout", 0)
+	}
+	return apierrors.NewInternalError(err)
+}
+
+func tooLarge(wanted, current int64) error {
+	err := apierrors.NewTimeoutError(fmt.Sprintf("Too large resource version: %d, current: %d", wanted, current), 1)
+	err.ErrStatus.Details.Causes = []metav1.StatusCause{{
+		Type: metav1.CauseTypeResourceVersionTooLarge, Message: "Too large resource version",
+	}}
+	return err
+}
+
+// writeError makes an API error of one of the store, other than a conflict.
+func (r *Registry) writeError(err error) error {
+	switch {
+	case errors.Is(err, store.ErrUncertain):
+		return apierrors.NewTimeoutError("the outcome of the write is not known: "+err.Error(), 0)
+	case errors.Is(err, store.ErrNoSpace):
+		return apierrors.NewInternalError(err)
+	}
+	return r.readError(err, 0)
+}
+
+// fieldsOf are the selectable fields of an object.
+func (r *Registry) fieldsOf(obj runtime.Object) fields.Set {
+	set := fields.Set{}
+	if r.Resource.SelectableFields != nil {
+		for k, v := range r.Resource.SelectableFields(obj) {
+			set[k] = v
+		}
+	}
+	if accessor, err := meta.Accessor(obj); err == nil {
+		set["metadata.name"] = accessor.GetName()
+		if r.Resource.Namespaced {
+			set["metadata.namespace"] = accessor.GetNamespace()
+		}
+	}
+	return set
+}

@@ -1,0 +1,316 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/codec"
+	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/store"
+)
+
+// maxTries bounds how often a write starts over because another came first.
+const maxTries = 64
+
+// Change is an update.
+type Change struct {
+	// To makes the new object from the current one, which is read-only. It runs
+	// again for each try, and each time its result belongs to the registry.
+	To func(old runtime.Object) (runtime.Object, error)
+	// Applied says that To has recorded the field managers itself.
+	Applied bool
+	// Conditional says that the new object must carry a resourceVersion where
+	// the resource does not allow to go without.
+	Conditional bool
+	// Create makes the object where there is none; nil makes that 404.
+	Create func() (runtime.Object, error)
+	// View writes through a sub-resource; nil is the resource itself.
+	View *resource.View
+	// Raw skips preparation and validation: see resource.Objects.
+	Raw bool
+}
+
+// Update changes an object. created says that there was none.
+func (r *Registry) Update(ctx context.Context, w Write, change Change) (obj runtime.Object, created bool, err error) {
+	key := r.key(w.Namespace, w.Name)
+	current, err := r.current(ctx, key)
+	if err != nil {
+		return nil, false, err
+	}
+	for range maxTries {
+		if err := ctx.Err(); err != nil {
+			return nil, false, r.readError(err, 0)
+		}
+		if current == nil {
+			if change.Create == nil {
+				return nil, false, r.notFound(w.Name)
+			}
+			if obj, err = change.Create(); err != nil {
+				return nil, false, err
+			}
+			obj, err = r.create(ctx, w, obj)
+			if !apierrors.IsAlreadyExists(err) {
+				return obj, true, err
+			}
+			if current, err = r.stored(ctx, key); err != nil {
+				return nil, false, err
+			}
+			continue
+		}
+		obj, retry, err := r.update(ctx, w, change, key, current)
+		if err == nil && retry == nil {
+			return obj, false, nil
+		}
+		if retry == nil && current.certain {
+			return nil, false, err
+		}
+		next := retry
+		if next == nil {
+			// What was refused may have been refused for a state that is past.
+			fresh, readErr := r.stored(ctx, key)
+			if readErr != nil {
+				return nil, false, readErr
+			}
+			if fresh != nil && fresh.revision == current.revision {
+				return nil, false, err
+			}
+			next = &again{fresh}
+		}
+		current = next.state
+	}
+	return nil, false, r.conflict(w.Name)
+}
+
+// again asks for another try from a newer state, nil where the object is gone.
+type again struct{ state *state }
+
+// update is one try.
+func (r *Registry) update(ctx context.Context, w Write, change Change, key string, current *state) (runtime.Object, *again, error) {
+	res, old := r.Resource, current.obj
+	obj, err := change.To(old)
+	if err != nil {
+		return nil, nil, err
+	}
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, nil, apierrors.NewInternalError(err)
+	}
+	oldAccessor, err := meta.Accessor(old)
+	if err != nil {
+		return nil, nil, apierrors.NewInternalError(err)
+	}
+	if err := r.checkIdentity(w, change, accessor, oldAccessor); err != nil {
+		return nil, nil, err
+	}
+
+	// Own the fields, admit (mutate).
+	if !change.Raw {
+		if !change.Applied {
+			obj = r.own(w, w.Subresource, old, obj)
+		}
+		if errs := checkManaged(accessor); errs != nil {
+			return nil, nil, apierrors.NewInvalid(res.GVK.GroupKind(), w.Name, errs)
+		}
+	}
+	attributes := r.attributes(&w, admission.Update, obj, old)
+	if err := r.admitMutate(ctx, &w, attributes); err != nil {
+		return nil, nil, err
+	}
+
+	// Prepare and validate, admit (validate).
+	if !change.Raw {
+		if err := r.check(w, change, obj, old, accessor, oldAccessor); err != nil {
+			return nil, nil, err
+		}
+		if err := r.admitValidate(ctx, &w, attributes); err != nil {
+			return nil, nil, err
+		}
+	}
+
+	// Store.
+	finish, err := r.begin(ctx, w, obj, old)
+	if err != nil {
+		return nil, nil, err
+	}
+	result, retry, err := r.replace(ctx, w, key, obj, accessor, oldAccessor, current)
+	finish(err == nil && retry == nil && !w.DryRun)
+	return result, retry, err
+}
+
+// checkIdentity makes sure that obj is about the same object, and is based on the
+// state it replaces where it says on which.
+func (r *Registry) checkIdentity(w Write, change Change, obj, old metav1.Object) error {
+	if obj.GetName() != old.GetName() {
+		return apierrors.NewBadRequest(fmt.Sprintf(
+			"the name of the object (%s) does not match the name on the URL (%s)", obj.GetName(), w.Name))
+	}
+	if r.Resource.Namespaced && obj.GetNamespace() != old.GetNamespace() {
+		if obj.GetNamespace() != "" {
+			return namespaceMismatch(obj.GetNamespace(), w.Namespace)
+		}
+		obj.SetNamespace(old.GetNamespace())
+	}
+	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() {
+		return apierrors.NewConflict(r.Resource.GroupResource(), w.Name, fmt.Errorf(
+			"Precondition failed: UID in precondition: %v, UID in object meta: %v", uid, old.GetUID()))
+	}
+	switch version := obj.GetResourceVersion(); {
+	case version == "" || version == "0":
+		if change.Conditional && !r.Resource.AllowUnconditionalUpdate {
+			return apierrors.NewInvalid(r.Resource.GVK.GroupKind(), w.Name, field.ErrorList{field.Invalid(
+				field.NewPath("metadata", "resourceVersion"), uint64(0), "must be specified for an update")})
+		}
+	case version != old.GetResourceVersion():
+		return r.conflict(w.Name)
+	}
+	obj.SetResourceVersion(old.GetResourceVersion())
+	return nil
+}
+
+// check prepares the new object and validates the transition.
+func (r *Registry) check(w Write, change Change, obj, old runtime.Object, accessor, oldAccessor metav1.Object) error {
+	res := r.Resource
+	accessor.SetGeneration(oldAccessor.GetGeneration())
+	accessor.SetSelfLink("")
+	prepare := res.PrepareForUpdate
+	if change.View != nil {
+		prepare = change.View.PrepareForUpdate
+	}
+	if prepare != nil {
+		prepare(w.Request, obj, old)
+	}
+	path := field.NewPath("metadata")
+	errs := validation.ValidateObjectMetaAccessor(accessor, res.Namespaced, r.nameError, path)
+	errs = append(errs, validation.ValidateObjectMetaAccessorUpdate(accessor, oldAccessor, path)...)
+	if change.View != nil {
+		if change.View.Validate != nil {
+			errs = append(errs, change.View.Validate(obj, old)...)
+		}
+	} else {
+		if res.Validate != nil {
+			errs = append(errs, res.Validate(obj)...)
+		}
+		if res.ValidateUpdate != nil {
+			errs = append(errs, res.ValidateUpdate(obj, old)...)
+		}
+	}
+	if len(errs) > 0 {
+		return apierrors.NewInvalid(res.GVK.GroupKind(), w.Name, errs)
+	}
+	if res.Warnings != nil {
+		w.warn(res.Warnings(obj, old))
+	}
+	return nil
+}
+
+// replace writes obj in place of the current state, deletes where the last thing
+// that kept a deleted object is gone, and does nothing where nothing changed.
+func (r *Registry) replace(ctx context.Context, w Write, key string, obj runtime.Object, accessor, oldAccessor metav1.Object, current *state) (runtime.Object, *again, error) {
+	if oldAccessor.GetDeletionTimestamp() != nil && goesWith(oldAccessor, accessor) && !r.held(obj) {
+		return r.remove(ctx, w, key, obj, accessor, current)
+	}
+	accessor.SetResourceVersion("")
+	data, err := r.storage.Encode(obj)
+	if err != nil {
+		return nil, nil, apierrors.NewInternalError(err)
+	}
+	version := oldAccessor.GetResourceVersion()
+	same, err := r.same(current.obj, obj, accessor, oldAccessor, data)
+	if err != nil {
+		return nil, nil, err
+	}
+	if same {
+		if !current.certain {
+			fresh, err := r.stored(ctx, key)
+			if err != nil {
+				return nil, nil, err
+			}
+			if fresh == nil || fresh.revision != current.revision {
+				return nil, &again{fresh}, nil
+			}
+		}
+		return current.obj, nil, nil
+	}
+	if w.DryRun {
+		accessor.SetResourceVersion(version)
+		return obj, nil, nil
+	}
+	revision, err := r.set.config.Store.Put(ctx, store.Put{Key: key, Value: data, If: store.At(current.revision), TTL: r.ttl(obj)})
+	if err != nil {
+		retry, err := r.lost(err)
+		return nil, retry, err
+	}
+	accessor.SetResourceVersion(strconv.FormatInt(revision, 10))
+	return obj, nil, nil
+}
+
+// lost makes another try of a failed condition, and an API error of the rest.
+func (r *Registry) lost(err error) (*again, error) {
+	var conflict *store.ConflictError
+	if !errors.As(err, &conflict) {
+		return nil, r.writeError(err)
+	}
+	fresh, err := r.stateOf(conflict.Current)
+	if err != nil {
+		return nil, err
+	}
+	return &again{fresh}, nil
+}
+
+// same says whether a write would change nothing. The times of field managers do
+// not count: a manager that sets what it set before changes nothing.
+func (r *Registry) same(old, obj runtime.Object, accessor, oldAccessor metav1.Object, data []byte) (bool, error) {
+	base := codec.Shallow(old)
+	baseAccessor, err := meta.Accessor(base)
+	if err != nil {
+		return false, apierrors.NewInternalError(err)
+	}
+	baseAccessor.SetResourceVersion("")
+	before, err := r.storage.Encode(base)
+	if err != nil {
+		return false, apierrors.NewInternalError(err)
+	}
+	if bytes.Equal(before, data) {
+		return true, nil
+	}
+	managed := accessor.GetManagedFields()
+	if !sameManagers(managed, oldAccessor.GetManagedFields()) {
+		return false, nil
+	}
+	accessor.SetManagedFields(oldAccessor.GetManagedFields())
+	timeless, err := r.storage.Encode(obj)
+	accessor.SetManagedFields(managed)
+	if err != nil {
+		return false, apierrors.NewInternalError(err)
+	}
+	return bytes.Equal(before, timeless), nil
+}
+
+// sameManagers compares managed fields without their times.
+func sameManagers(a, b []metav1.ManagedFieldsEntry) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		x, y := a[i], b[i]
+		if x.Manager != y.Manager || x.Operation != y.Operation || x.APIVersion != y.APIVersion ||
+			x.FieldsType != y.FieldsType || x.Subresource != y.Subresource || (x.FieldsV1 == nil) != (y.FieldsV1 == nil) {
+			return false
+		}
+		if x.FieldsV1 != nil && !x.FieldsV1.Equal(*y.FieldsV1) {
+			return false
+		}
+	}
+	return true
+}

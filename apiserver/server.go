@@ -1,0 +1,128 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/strake-io/strake/apiserver/codec"
+	"github.com/strake-io/strake/apiserver/discovery"
+	"github.com/strake-io/strake/apiserver/fieldmanager"
+	"github.com/strake-io/strake/apiserver/registry"
+	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/store/cache"
+)
+
+// Server is the API server. All methods are safe for concurrent use.
+type Server struct {
+	config    Config
+	codec     *codec.Codec
+	scheme    *runtime.Scheme
+	cache     *cache.Cache
+	set       *registry.Set
+	names     *registry.Names
+	discovery *discovery.Handler
+	// nonResource are the handlers by their first path segment.
+	nonResource map[string]http.Handler
+	metrics     *metrics
+	reads       *limiter
+	writes      *limiter
+	ready       chan struct{}
+
+	mu      sync.Mutex // guards started, stopped and calls
+	started bool
+	stopped bool
+	// calls are the in-process requests that are being served.
+	calls   map[*call]struct{}
+	serving sync.WaitGroup
+}
+
+// New checks config and makes a server. It reads nothing and starts nothing.
+func New(config Config) (*Server, error) {
+	config, err := config.validate()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		config: config,
+		scheme: newScheme(config.Resources),
+		names:  registry.NewNames(config.Rand),
+		ready:  make(chan struct{}),
+		calls:  map[*call]struct{}{},
+		reads:  newLimiter(config.MaxReads),
+		writes: newLimiter(config.MaxWrites),
+	}
+	s.codec = codec.New(s.scheme)
+	if s.metrics, err = newMetrics(config.Registerer); err != nil {
+		return nil, fmt.Errorf("apiserver: %w", err)
+	}
+	s.cache, err = cache.New(cache.Config{
+		Store: config.Store, Logger: config.Logger.WithName("cache"), Registerer: s.metrics.registerer,
+		History: config.History, WatcherBacklog: config.WatcherBacklog,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: %w", err)
+	}
+	s.set, err = registry.NewSet(registry.Config{
+		Store: config.Store, Cache: s.cache, Codec: s.codec, Schema: fieldmanager.Converter(s.scheme),
+		Admission: config.Admission, Names: s.names,
+	}, config.Resources)
+	if err != nil {
+		return nil, fmt.Errorf("apiserver: %w", err)
+	}
+	if s.discovery, err = discovery.New(config.Resources); err != nil {
+		return nil, fmt.Errorf("apiserver: %w", err)
+	}
+	if s.nonResource, err = s.nonResourceHandlers(); err != nil {
+		return nil, fmt.Errorf("apiserver: %w", err)
+	}
+	return s, nil
+}
+
+// Run keeps the watch cache until ctx ends, then ends every in-process request and
+// waits for them. It returns nil then. It may be called once.
+func (s *Server) Run(ctx context.Context) error {
+	s.mu.Lock()
+	again := s.started
+	s.started = true
+	s.mu.Unlock()
+	if again {
+		return errors.New("apiserver: Run was called before")
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		select {
+		case <-s.cache.Ready():
+			close(s.ready)
+		case <-ctx.Done():
+		}
+	})
+	err := s.cache.Run(ctx)
+	cancel()
+	wait.Wait()
+
+	s.mu.Lock()
+	s.stopped = true
+	for c := range s.calls {
+		c.cancel()
+	}
+	s.mu.Unlock()
+	s.serving.Wait()
+	if err != nil {
+		return fmt.Errorf("apiserver: %w", err)
+	}
+	return nil
+}
+
+// Ready is closed when the server has loaded what is stored. Requests that come
+// earlier wait for it.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Objects reads and writes past HTTP, authorisation and admission: for what runs
+// beside the server and is part of it.
+func (s *Server) Objects() resource.Objects { return s.set }

@@ -1,0 +1,237 @@
+package apiserver
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+
+	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/codec"
+	"github.com/strake-io/strake/apiserver/discovery"
+	"github.com/strake-io/strake/apiserver/registry"
+	"github.com/strake-io/strake/apiserver/resource"
+)
+
+var errUIDGiven = errors.New("uid mismatch: the provided object specified a uid, and no existing object was found")
+
+// subresource serves a path below an object.
+func (x *exchange) subresource() error {
+	verbs := discovery.SubresourceVerbs(x.sub)
+	if x.sub.Connect != nil {
+		// Connections take any method that proxied requests have.
+		if slices.Contains(verbs, x.info.Verb) || x.sub.Verbs == nil {
+			return x.connect()
+		}
+		return apierrors.NewMethodNotSupported(x.resource.GroupResource(), x.info.Verb)
+	}
+	if !slices.Contains(verbs, x.info.Verb) {
+		return apierrors.NewMethodNotSupported(x.resource.GroupResource(), x.info.Verb)
+	}
+	switch {
+	case x.sub.Create != nil:
+		return x.createBelow()
+	case x.sub.Projection != nil:
+		return x.projection()
+	}
+	switch x.info.Verb {
+	case "get":
+		return x.get()
+	case "update":
+		return x.update()
+	case "patch":
+		return x.patch()
+	}
+	return apierrors.NewMethodNotSupported(x.resource.GroupResource(), x.info.Verb)
+}
+
+// bodyKind is the kind and the type that travel through the sub-resource.
+func (x *exchange) bodyKind() (schema.GroupVersionKind, func() runtime.Object) {
+	if x.sub.New == nil {
+		return x.resource.GVK, x.resource.New
+	}
+	return x.sub.GVK, x.sub.New
+}
+
+func (x *exchange) createBelow() error {
+	gvk, make := x.bodyKind()
+	out, err := x.accepts(codec.Offer{Protobuf: codec.HasProtobuf(make())})
+	if err != nil {
+		return err
+	}
+	opts, err := x.createOptions()
+	if err != nil {
+		return err
+	}
+	obj, err := x.decodeBody(gvk, make, opts.validation)
+	if err != nil {
+		return err
+	}
+	if accessor, err := meta.Accessor(obj); err == nil {
+		if name := accessor.GetName(); name != "" && name != x.info.Name {
+			return apierrors.NewBadRequest("the name of the object (" + name + ") does not match the name on the URL (" + x.info.Name + ")")
+		}
+		if ns := accessor.GetNamespace(); x.resource.Namespaced && ns != "" && ns != x.namespace() {
+			return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+		}
+		accessor.SetName(x.info.Name)
+		accessor.SetNamespace(x.namespace())
+	}
+	write := x.write("create", opts.dryRun, opts.manager)
+	if err := x.admitBelow(admission.Create, write.Request, gvk, obj); err != nil {
+		return err
+	}
+	result, err := x.sub.Create(x.r.Context(), write.Request, obj, x.set)
+	if err != nil {
+		return err
+	}
+	x.send(http.StatusCreated, out, result)
+	return nil
+}
+
+// admitBelow runs admission for what does not go through the registry.
+func (x *exchange) admitBelow(op admission.Operation, req resource.Request, gvk schema.GroupVersionKind, obj runtime.Object) error {
+	a := &admission.Attributes{
+		Operation: op, Kind: gvk, Resource: x.registry.GroupVersionResource(), Subresource: x.sub.Name,
+		Namespace: req.Namespace, Name: req.Name, Object: obj, User: x.user, DryRun: req.DryRun, Objects: x.set, Warn: x.warn,
+	}
+	chain := admission.Chain(x.config.Admission)
+	if err := chain.Admit(x.r.Context(), a); err != nil {
+		return err
+	}
+	return chain.Validate(x.r.Context(), a)
+}
+
+func (x *exchange) connect() error {
+	req := x.write(x.info.Verb, false, "").Request
+	if err := x.admitBelow(admission.Connect, req, x.resource.GVK, nil); err != nil {
+		return err
+	}
+	handler, err := x.sub.Connect(x.r.Context(), req, x.set)
+	if err != nil {
+		return err
+	}
+	handler.ServeHTTP(x.w, x.r)
+	return nil
+}
+
+// projection serves an object in another shape: scale.
+func (x *exchange) projection() error {
+	gvk, make := x.bodyKind()
+	out, err := x.accepts(codec.Offer{Protobuf: codec.HasProtobuf(make())})
+	if err != nil {
+		return err
+	}
+	if x.info.Verb == "get" {
+		entry, err := x.registry.Get(x.r.Context(), x.namespace(), x.info.Name, x.query.Get("resourceVersion"))
+		if err != nil {
+			return err
+		}
+		return x.sendProjected(out, gvk, entry.Object)
+	}
+	write, change, err := x.projectedChange(gvk, make)
+	if err != nil {
+		return err
+	}
+	updated, _, err := x.registry.Update(x.r.Context(), write, change)
+	if err != nil {
+		return err
+	}
+	return x.sendProjected(out, gvk, updated)
+}
+
+func (x *exchange) sendProjected(out codec.Output, gvk schema.GroupVersionKind, obj runtime.Object) error {
+	projected, err := x.sub.Projection.Read(obj)
+	if err != nil {
+		return err
+	}
+	out.View = codec.Plain
+	x.send(http.StatusOK, out, codec.WithKind(projected, gvk))
+	return nil
+}
+
+// projectedChange is the update of the object behind a projection.
+func (x *exchange) projectedChange(gvk schema.GroupVersionKind, make func() runtime.Object) (registry.Write, registry.Change, error) {
+	var opts writeOptions
+	var next func(projected runtime.Object) (runtime.Object, error)
+	var err error
+	if x.info.Verb == "update" {
+		if opts, err = x.updateOptions(); err != nil {
+			return registry.Write{}, registry.Change{}, err
+		}
+		body, err := x.decodeBody(gvk, make, opts.validation)
+		if err != nil {
+			return registry.Write{}, registry.Change{}, err
+		}
+		if err := x.nameInBody(body); err != nil {
+			return registry.Write{}, registry.Change{}, err
+		}
+		next = func(runtime.Object) (runtime.Object, error) { return body.DeepCopyObject(), nil }
+	} else {
+		kind, patchOptions, body, err := x.readPatch()
+		if err != nil {
+			return registry.Write{}, registry.Change{}, err
+		}
+		opts = patchOptions
+		if kind == types.ApplyYAMLPatchType {
+			// A projection is small and has no lists: applying is merging.
+			if body, err = yaml.YAMLToJSON(body); err != nil {
+				return registry.Write{}, registry.Change{}, apierrors.NewBadRequest("error decoding YAML: " + err.Error())
+			}
+			kind = types.MergePatchType
+		}
+		next = func(projected runtime.Object) (runtime.Object, error) {
+			return x.patched(kind, opts, body, projected, gvk, make)
+		}
+	}
+	return x.write(x.info.Verb, opts.dryRun, opts.manager), registry.Change{
+		To: func(old runtime.Object) (runtime.Object, error) { return x.reproject(gvk, old, next) },
+	}, nil
+}
+
+// reproject changes an object through its projection.
+func (x *exchange) reproject(gvk schema.GroupVersionKind, old runtime.Object, next func(runtime.Object) (runtime.Object, error)) (runtime.Object, error) {
+	projection := x.sub.Projection
+	before, err := projection.Read(old)
+	if err != nil {
+		return nil, err
+	}
+	after, err := next(before)
+	if err != nil {
+		return nil, err
+	}
+	accessor, err := meta.Accessor(after)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	if projection.Validate != nil {
+		if errs := projection.Validate(after); len(errs) > 0 {
+			return nil, apierrors.NewInvalid(gvk.GroupKind(), x.info.Name, errs)
+		}
+	}
+	obj := old.DeepCopyObject()
+	if err := projection.Write(obj, after); err != nil {
+		return nil, err
+	}
+	// The version that the client based its change on is a condition here too.
+	target, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	target.SetResourceVersion(accessor.GetResourceVersion())
+	target.SetUID(accessor.GetUID())
+	if target.GetUID() == "" {
+		oldAccessor, err := meta.Accessor(old)
+		if err != nil {
+			return nil, apierrors.NewInternalError(err)
+		}
+		target.SetUID(oldAccessor.GetUID())
+	}
+	return obj, nil
+}
