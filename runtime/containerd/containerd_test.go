@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/strake-io/strake/runtime/containerd/embedded"
 	"github.com/strake-io/strake/runtime/containerd/shim"
 	"github.com/strake-io/strake/runtime/network"
+	"github.com/strake-io/strake/runtime/runtimetest"
 )
 
 func TestMain(m *testing.M) {
@@ -44,7 +46,7 @@ func newMachine(t *testing.T) *machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, server.Run, server.Ready())
+	t.Cleanup(run(t, server.Run, server.Ready()))
 	installed, err := shim.Install(dir + "/bin")
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +60,7 @@ func newMachine(t *testing.T) *machine {
 	return &machine{dir: dir, shim: installed, address: server.Address(), network: bridge}
 }
 
-// run runs a component until the test ends, or stop is called.
+// run runs a component until stop is called.
 func run(t *testing.T, component func(context.Context) error, ready <-chan struct{}) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -75,7 +77,6 @@ func run(t *testing.T, component func(context.Context) error, ready <-chan struc
 			t.Errorf("Run: %v", err)
 		}
 	}
-	t.Cleanup(stop)
 	select {
 	case <-ready:
 	case err := <-ended:
@@ -108,10 +109,59 @@ func (m *machine) start(t *testing.T) (*Runtime, func()) {
 	return r, run(t, r.Run, r.Ready())
 }
 
+func TestContract(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("containers need root")
+	}
+	registry := testimage.Serve(t)
+	runtimetest.Run(t, func(t *testing.T) *runtimetest.Harness {
+		m := newMachine(t)
+		r, stop := m.start(t)
+		t.Cleanup(func() { stop() })
+		parent := "/" + filepath.Base(m.dir)
+		t.Cleanup(func() { removeGroups(parent) })
+		h := &runtimetest.Harness{
+			Runtime: r, Image: registry.Ref("v1"), OtherImage: registry.Ref("v2"), MissingImage: registry.Ref("missing"),
+			LogDirectory: m.dir + "/logs", CgroupParent: parent,
+			CgroupFile: func(t *testing.T, parent, id, controller, file string) string {
+				t.Helper()
+				body, err := os.ReadFile(cgroupFile(controller, parent+"/"+id, file))
+				if err != nil {
+					t.Error(err)
+				}
+				return string(body)
+			},
+		}
+		h.Reopen = func(t *testing.T) runtime.Runtime {
+			t.Helper()
+			stop()
+			var r *Runtime
+			r, stop = m.start(t)
+			return r
+		}
+		return h
+	})
+}
+
+// removeGroups removes the control groups that the kubelet would have.
+func removeGroups(parent string) {
+	for _, dir := range []string{cgroupRoot + parent, cgroupRoot + "/unified" + parent} {
+		_ = os.Remove(dir)
+	}
+	controllers, err := filepath.Glob(cgroupRoot + "/*" + parent)
+	if err != nil {
+		return
+	}
+	for _, dir := range controllers {
+		_ = os.Remove(dir)
+	}
+}
+
 // TestPodStart shows how long the parts of a pod's start take.
 func TestPodStart(t *testing.T) {
 	m := newMachine(t)
-	r, _ := m.start(t)
+	r, stop := m.start(t)
+	t.Cleanup(stop)
 	registry := testimage.Serve(t)
 	ctx := t.Context()
 	step := func(name string, began time.Time) { t.Logf("%-10s %v", name, time.Since(began)) }

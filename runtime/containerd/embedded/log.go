@@ -2,6 +2,8 @@ package embedded
 
 import (
 	"io"
+	"sync"
+	"sync/atomic"
 
 	"github.com/containerd/log"
 	"github.com/go-logr/logr"
@@ -14,14 +16,41 @@ func logTo(l logr.Logger) *log.Entry {
 	logger.SetOutput(io.Discard)
 	// containerd ends the process where its socket breaks; a library must not.
 	logger.ExitFunc = func(int) {}
-	if l.GetSink() == nil {
-		l = logr.Discard()
-	}
 	if l.V(4).Enabled() {
 		logger.SetLevel(logrus.DebugLevel)
 	}
 	logger.AddHook(forward{l})
 	return logrus.NewEntry(logger)
+}
+
+// What containerd says while it answers a call has no context of ours and goes to
+// its one logger for the process. That one is handed to the server that started
+// last; otherwise it would write to standard error.
+var (
+	replaceGlobal sync.Once
+	lastStarted   atomic.Pointer[logr.Logger]
+)
+
+func takeGlobalLog(l logr.Logger) {
+	lastStarted.Store(&l)
+	replaceGlobal.Do(func() {
+		logger := logrus.New()
+		logger.SetOutput(io.Discard)
+		logger.ExitFunc = func(int) {}
+		logger.AddHook(forwardLast{})
+		log.L = logrus.NewEntry(logger)
+	})
+}
+
+type forwardLast struct{}
+
+func (forwardLast) Levels() []logrus.Level { return logrus.AllLevels }
+
+func (forwardLast) Fire(entry *logrus.Entry) error {
+	if to := lastStarted.Load(); to != nil {
+		return forward{*to}.Fire(entry)
+	}
+	return nil
 }
 
 type forward struct{ to logr.Logger }

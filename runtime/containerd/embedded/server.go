@@ -60,6 +60,9 @@ func New(config Config) (*Server, error) {
 	if config.Root == config.State {
 		return nil, errors.New("embedded containerd: Root and State must differ")
 	}
+	if config.Logger.GetSink() == nil {
+		config.Logger = logr.Discard()
+	}
 	s := &Server{config: config, ready: make(chan struct{})}
 	if len(s.Address()+".ttrpc") > maxSocketPath {
 		return nil, fmt.Errorf("embedded containerd: State %q is too long for a unix socket in it", config.State)
@@ -75,6 +78,7 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // Run serves until ctx ends. Containers keep running after it.
 func (s *Server) Run(ctx context.Context) error {
+	takeGlobalLog(s.config.Logger)
 	ctx = log.WithLogger(ctx, logTo(s.config.Logger))
 	config := &srvconfig.Config{
 		Version: version.ConfigVersion,
