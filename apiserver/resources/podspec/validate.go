@@ -52,8 +52,9 @@ func ValidateTemplate(t *corev1.PodTemplateSpec, path *field.Path) field.ErrorLi
 
 // ValidateTemplateFor checks the template of a workload: its labels must be
 // selected by the workload's selector, and its pods must be of the sort that are
-// replaced for ever. selected is nil where the selector itself is malformed.
-func ValidateTemplateFor(t *corev1.PodTemplateSpec, selected func(labels map[string]string) bool, path *field.Path) field.ErrorList {
+// replaced for ever. selected is nil where the selector itself is malformed, kind
+// is the workload as messages name it.
+func ValidateTemplateFor(kind string, t *corev1.PodTemplateSpec, selected func(labels map[string]string) bool, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if selected != nil && !selected(t.Labels) {
 		errs = append(errs, field.Invalid(path.Child("metadata", "labels"), t.Labels, "`selector` does not match template `labels`"))
@@ -63,7 +64,7 @@ func ValidateTemplateFor(t *corev1.PodTemplateSpec, selected func(labels map[str
 		errs = append(errs, field.NotSupported(path.Child("spec", "restartPolicy"), t.Spec.RestartPolicy, []corev1.RestartPolicy{corev1.RestartPolicyAlways}))
 	}
 	if t.Spec.ActiveDeadlineSeconds != nil {
-		errs = append(errs, field.Forbidden(path.Child("spec", "activeDeadlineSeconds"), "activeDeadlineSeconds in ReplicaSet is not Supported"))
+		errs = append(errs, field.Forbidden(path.Child("spec", "activeDeadlineSeconds"), "activeDeadlineSeconds in "+kind+" is not Supported"))
 	}
 	return errs
 }

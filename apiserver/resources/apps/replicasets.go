@@ -1,0 +1,124 @@
+package apps
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
+
+	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/apiserver/resources/columns"
+	"github.com/strake-io/strake/apiserver/resources/podspec"
+	"github.com/strake-io/strake/apiserver/resources/rules"
+	"github.com/strake-io/strake/apiserver/resources/scale"
+)
+
+func replicaSets() *resource.Resource {
+	return &resource.Resource{
+		GVK: gvk("ReplicaSet"), Plural: "replicasets", Singular: "replicaset", ShortNames: []string{"rs"},
+		Categories: []string{"all"}, Namespaced: true, StoragePrefix: "replicasets",
+		New:     func() runtime.Object { return &appsv1.ReplicaSet{} },
+		NewList: func() runtime.Object { return &appsv1.ReplicaSetList{} },
+		Strategy: resource.Strategy{
+			Default: func(obj runtime.Object) {
+				rs := obj.(*appsv1.ReplicaSet)
+				podspec.DefaultTemplate(&rs.Spec.Template)
+				if rs.Spec.Replicas == nil {
+					rs.Spec.Replicas = ptr.To(int32(1))
+				}
+			},
+			PrepareForCreate: func(_ resource.Request, obj runtime.Object) {
+				rs := obj.(*appsv1.ReplicaSet)
+				rs.Status, rs.Generation = appsv1.ReplicaSetStatus{}, 1
+			},
+			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
+				rs, was := obj.(*appsv1.ReplicaSet), old.(*appsv1.ReplicaSet)
+				rs.Status, rs.Generation = was.Status, was.Generation
+				if !apiequality.Semantic.DeepEqual(rs.Spec, was.Spec) {
+					rs.Generation++
+				}
+			},
+			Validate: func(obj runtime.Object) field.ErrorList {
+				rs, path := obj.(*appsv1.ReplicaSet), field.NewPath("spec")
+				errs := rules.NonNegative(int64(ptr.Deref(rs.Spec.Replicas, 0)), path.Child("replicas"))
+				errs = append(errs, rules.NonNegative(int64(rs.Spec.MinReadySeconds), path.Child("minReadySeconds"))...)
+				return append(errs, validateSelectorAndTemplate(rs.Spec.Selector, &rs.Spec.Template, path)...)
+			},
+			ValidateUpdate: func(obj, old runtime.Object) field.ErrorList {
+				return rules.Immutable(obj.(*appsv1.ReplicaSet).Spec.Selector, old.(*appsv1.ReplicaSet).Spec.Selector, field.NewPath("spec", "selector"))
+			},
+			NameError: apivalidation.NameIsDNSSubdomain,
+			Warnings: func(obj, _ runtime.Object) []string {
+				rs := obj.(*appsv1.ReplicaSet)
+				return podspec.Warnings(&rs.Spec.Template.Spec, rs.Spec.Template.Annotations, field.NewPath("spec", "template", "spec"))
+			},
+			AllowUnconditionalUpdate: true,
+			ResetFields:              statusReset(),
+		},
+		Table: resource.Table{Columns: replicaSetColumns(), Cells: replicaSetCells},
+		SelectableFields: func(obj runtime.Object) fields.Set {
+			return fields.Set{"status.replicas": strconv.Itoa(int(obj.(*appsv1.ReplicaSet).Status.Replicas))}
+		},
+		Subresources: []resource.Subresource{
+			scale.Subresource(replicaSetScale),
+			{Name: "status", View: &resource.View{
+				PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
+					obj.(*appsv1.ReplicaSet).Spec = old.(*appsv1.ReplicaSet).Spec
+				},
+				Validate: func(obj, _ runtime.Object) field.ErrorList {
+					path, s := field.NewPath("status"), &obj.(*appsv1.ReplicaSet).Status
+					errs := validateCounts(path, count{"replicas", s.Replicas}, count{"fullyLabeledReplicas", s.FullyLabeledReplicas},
+						count{"readyReplicas", s.ReadyReplicas}, count{"availableReplicas", s.AvailableReplicas})
+					if s.AvailableReplicas > s.ReadyReplicas {
+						errs = append(errs, field.Invalid(path.Child("availableReplicas"), s.AvailableReplicas, "cannot be greater than readyReplicas"))
+					}
+					return append(errs, rules.NonNegative(s.ObservedGeneration, path.Child("observedGeneration"))...)
+				},
+				ResetFields: specReset(),
+			}},
+		},
+	}
+}
+
+func replicaSetScale(obj runtime.Object) (scale.View, error) {
+	rs, ok := obj.(*appsv1.ReplicaSet)
+	if !ok {
+		return scale.View{}, fmt.Errorf("expected a ReplicaSet, got %T", obj)
+	}
+	text, err := selectorText(rs.Spec.Selector)
+	return scale.View{
+		Meta: &rs.ObjectMeta, Desired: ptr.Deref(rs.Spec.Replicas, 0), Current: rs.Status.Replicas,
+		Set: func(n int32) { rs.Spec.Replicas = &n }, Selector: text,
+	}, err
+}
+
+func replicaSetColumns() []metav1.TableColumnDefinition {
+	spec, status := appsv1.ReplicaSetSpec{}.SwaggerDoc(), appsv1.ReplicaSetStatus{}.SwaggerDoc()
+	return []metav1.TableColumnDefinition{
+		columns.Name(),
+		columns.Integer("Desired", spec["replicas"]),
+		columns.Integer("Current", status["replicas"]),
+		columns.Integer("Ready", status["readyReplicas"]),
+		columns.Created(),
+		columns.Wide(columns.String("Containers", "Names of each container in the template.")),
+		columns.Wide(columns.String("Images", "Images referenced by each container in the template.")),
+		columns.Wide(columns.String("Selector", spec["selector"])),
+	}
+}
+
+func replicaSetCells(obj runtime.Object, now time.Time) []any {
+	rs := obj.(*appsv1.ReplicaSet)
+	names, images := columns.Containers(rs.Spec.Template.Spec.Containers)
+	return []any{
+		rs.Name, int64(ptr.Deref(rs.Spec.Replicas, 0)), int64(rs.Status.Replicas), int64(rs.Status.ReadyReplicas),
+		columns.Age(rs.CreationTimestamp, now), names, images, columns.Selector(rs.Spec.Selector),
+	}
+}

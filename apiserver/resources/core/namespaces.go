@@ -1,0 +1,117 @@
+package core
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/apiserver/resources/columns"
+)
+
+func namespaces() *resource.Resource {
+	return &resource.Resource{
+		GVK: gvk("Namespace"), Plural: "namespaces", Singular: "namespace", ShortNames: []string{"ns"},
+		StoragePrefix: "namespaces",
+		New:           func() runtime.Object { return &corev1.Namespace{} },
+		NewList:       func() runtime.Object { return &corev1.NamespaceList{} },
+		// Namespaces are deleted one by one: deleting a collection of them would
+		// be too easy an accident.
+		Verbs: []string{"create", "delete", "get", "list", "patch", "update", "watch"},
+		Strategy: resource.Strategy{
+			Default: func(obj runtime.Object) { defaultNamespace(obj.(*corev1.Namespace)) },
+			PrepareForCreate: func(_ resource.Request, obj runtime.Object) {
+				ns := obj.(*corev1.Namespace)
+				ns.Status = corev1.NamespaceStatus{Phase: corev1.NamespaceActive}
+				// What holds a namespace until its content is gone.
+				if !slices.Contains(ns.Spec.Finalizers, corev1.FinalizerKubernetes) {
+					ns.Spec.Finalizers = append(ns.Spec.Finalizers, corev1.FinalizerKubernetes)
+				}
+			},
+			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
+				ns, was := obj.(*corev1.Namespace), old.(*corev1.Namespace)
+				ns.Spec.Finalizers, ns.Status = was.Spec.Finalizers, was.Status
+			},
+			NameError:                apivalidation.NameIsDNSLabel,
+			AllowUnconditionalUpdate: true,
+			PrepareForDelete:         func(obj runtime.Object) { obj.(*corev1.Namespace).Status.Phase = corev1.NamespaceTerminating },
+			Held:                     func(obj runtime.Object) bool { return len(obj.(*corev1.Namespace).Spec.Finalizers) > 0 },
+			ResetFields:              statusReset(),
+		},
+		Table: resource.Table{
+			Columns: []metav1.TableColumnDefinition{
+				columns.Name(), columns.String("Status", "The status of the namespace"), columns.Created(),
+			},
+			Cells: func(obj runtime.Object, now time.Time) []any {
+				ns := obj.(*corev1.Namespace)
+				return []any{ns.Name, string(ns.Status.Phase), columns.Age(ns.CreationTimestamp, now)}
+			},
+		},
+		SelectableFields: func(obj runtime.Object) fields.Set {
+			ns := obj.(*corev1.Namespace)
+			return fields.Set{"status.phase": string(ns.Status.Phase), "name": ns.Name}
+		},
+		Subresources: []resource.Subresource{
+			{Name: "finalize", Verbs: []string{"update"}, View: &resource.View{
+				PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
+					obj.(*corev1.Namespace).Status = old.(*corev1.Namespace).Status
+				},
+				Validate: func(obj, _ runtime.Object) field.ErrorList {
+					var errs field.ErrorList
+					for i, f := range obj.(*corev1.Namespace).Spec.Finalizers {
+						errs = append(errs, validateFinalizer(string(f), field.NewPath("spec", "finalizers").Index(i))...)
+					}
+					return errs
+				},
+				ResetFields: statusReset(),
+			}},
+			{Name: "status", View: &resource.View{
+				PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
+					obj.(*corev1.Namespace).Spec = old.(*corev1.Namespace).Spec
+				},
+				Validate:    func(obj, _ runtime.Object) field.ErrorList { return validateNamespaceStatus(obj.(*corev1.Namespace)) },
+				ResetFields: specReset(),
+			}},
+		},
+	}
+}
+
+// defaultNamespace keeps the label by which selectors find a namespace by name.
+func defaultNamespace(ns *corev1.Namespace) {
+	if ns.Name == "" {
+		return
+	}
+	if ns.Labels == nil {
+		ns.Labels = map[string]string{}
+	}
+	ns.Labels[corev1.LabelMetadataName] = ns.Name
+}
+
+func validateNamespaceStatus(ns *corev1.Namespace) field.ErrorList {
+	path := field.NewPath("status", "Phase")
+	if ns.DeletionTimestamp.IsZero() {
+		if ns.Status.Phase != corev1.NamespaceActive {
+			return field.ErrorList{field.Invalid(path, ns.Status.Phase, "may only be 'Active' if `deletionTimestamp` is empty")}
+		}
+		return nil
+	}
+	if ns.Status.Phase != corev1.NamespaceTerminating {
+		return field.ErrorList{field.Invalid(path, ns.Status.Phase, "may only be 'Terminating' if `deletionTimestamp` is not empty")}
+	}
+	return nil
+}
+
+func validateFinalizer(name string, path *field.Path) field.ErrorList {
+	errs := apivalidation.ValidateFinalizerName(name, path)
+	if len(errs) == 0 && !strings.Contains(name, "/") && name != string(corev1.FinalizerKubernetes) {
+		errs = append(errs, field.Invalid(path, name, "name is neither a standard finalizer name nor is it fully qualified"))
+	}
+	return errs
+}

@@ -1,0 +1,215 @@
+package core
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	unversioned "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/apiserver/resources/columns"
+	"github.com/strake-io/strake/apiserver/resources/rules"
+)
+
+func nodes(proxy NodeProxy) *resource.Resource {
+	return &resource.Resource{
+		GVK: gvk("Node"), Plural: "nodes", Singular: "node", ShortNames: []string{"no"},
+		StoragePrefix: "minions",
+		New:           func() runtime.Object { return &corev1.Node{} },
+		NewList:       func() runtime.Object { return &corev1.NodeList{} },
+		Strategy: resource.Strategy{
+			Default: func(obj runtime.Object) { defaultNode(obj.(*corev1.Node)) },
+			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
+				obj.(*corev1.Node).Status = old.(*corev1.Node).Status
+			},
+			Validate: func(obj runtime.Object) field.ErrorList { return validateNode(obj.(*corev1.Node)) },
+			ValidateUpdate: func(obj, old runtime.Object) field.ErrorList {
+				return validateNodeUpdate(obj.(*corev1.Node), old.(*corev1.Node))
+			},
+			NameError:                apivalidation.NameIsDNSSubdomain,
+			AllowUnconditionalUpdate: true,
+			ResetFields:              statusReset(),
+		},
+		Table: resource.Table{Columns: nodeColumns(), Cells: nodeCells},
+		SelectableFields: func(obj runtime.Object) fields.Set {
+			return fields.Set{"spec.unschedulable": strconv.FormatBool(obj.(*corev1.Node).Spec.Unschedulable)}
+		},
+		Subresources: []resource.Subresource{
+			{Name: "proxy", GVK: gvk("NodeProxyOptions"), Verbs: proxyVerbs, Connect: connectNode(proxy)},
+			{Name: "status", View: &resource.View{
+				PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
+					node := obj.(*corev1.Node)
+					node.Spec = old.(*corev1.Node).Spec
+				},
+				Validate:    func(obj, _ runtime.Object) field.ErrorList { return validateNodeStatus(obj.(*corev1.Node)) },
+				ResetFields: specReset(),
+			}},
+		},
+	}
+}
+
+func defaultNode(node *corev1.Node) {
+	// The CIDR and the first of the CIDRs are one field.
+	if node.Spec.PodCIDR != "" && len(node.Spec.PodCIDRs) == 0 {
+		node.Spec.PodCIDRs = []string{node.Spec.PodCIDR}
+	}
+	if node.Spec.PodCIDR == "" && len(node.Spec.PodCIDRs) > 0 {
+		node.Spec.PodCIDR = node.Spec.PodCIDRs[0]
+	}
+	// What may be allocated is the whole machine where nobody says otherwise.
+	if node.Status.Allocatable == nil && node.Status.Capacity != nil {
+		node.Status.Allocatable = node.Status.Capacity.DeepCopy()
+	}
+}
+
+func validateNode(node *corev1.Node) field.ErrorList {
+	path := field.NewPath("spec")
+	errs := ValidateTaints(node.Spec.Taints, path.Child("taints"))
+	for i, cidr := range node.Spec.PodCIDRs {
+		errs = append(errs, rules.CIDR(cidr, path.Child("podCIDRs").Index(i))...)
+	}
+	return append(errs, validateNodeStatus(node)...)
+}
+
+// ValidateTaints checks the taints of a node.
+func ValidateTaints(taints []corev1.Taint, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	type id struct {
+		key    string
+		effect corev1.TaintEffect
+	}
+	seen := sets.New[id]()
+	for i, t := range taints {
+		at := path.Index(i)
+		errs = append(errs, unversioned.ValidateLabelName(t.Key, at.Child("key"))...)
+		errs = append(errs, rules.Matches(t.Value, at.Child("value"), validation.IsValidLabelValue(t.Value))...)
+		errs = append(errs, rules.Enum(t.Effect, at.Child("effect"),
+			corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute)...)
+		k := id{t.Key, t.Effect}
+		if seen.Has(k) {
+			dup := field.Duplicate(at, t)
+			dup.Detail = "taints must be unique by key and effect pair"
+			errs = append(errs, dup)
+		}
+		seen.Insert(k)
+	}
+	return errs
+}
+
+func validateNodeStatus(node *corev1.Node) field.ErrorList {
+	var errs field.ErrorList
+	path := field.NewPath("status")
+	for name, list := range map[string]corev1.ResourceList{"capacity": node.Status.Capacity, "allocatable": node.Status.Allocatable} {
+		for r, q := range list {
+			at := path.Child(name).Key(string(r))
+			errs = append(errs, rules.Matches(string(r), at, validation.IsQualifiedName(string(r)))...)
+			if q.Sign() < 0 {
+				errs = append(errs, field.Invalid(at, q.String(), "must be greater than or equal to 0"))
+			}
+		}
+	}
+	seen := sets.New[corev1.NodeAddress]()
+	for i, a := range node.Status.Addresses {
+		if seen.Has(a) {
+			errs = append(errs, field.Duplicate(path.Child("addresses").Index(i), a))
+		}
+		seen.Insert(a)
+	}
+	return errs
+}
+
+func validateNodeUpdate(node, old *corev1.Node) field.ErrorList {
+	var errs field.ErrorList
+	path := field.NewPath("spec")
+	if len(old.Spec.PodCIDRs) > 0 && !slices.Equal(old.Spec.PodCIDRs, node.Spec.PodCIDRs) {
+		errs = append(errs, field.Forbidden(path.Child("podCIDRs"), "node updates may not change podCIDR except from \"\" to valid"))
+	}
+	if old.Spec.ProviderID != "" && old.Spec.ProviderID != node.Spec.ProviderID {
+		errs = append(errs, field.Forbidden(path.Child("providerID"), "node updates may not change providerID except from \"\" to valid"))
+	}
+	if !apiequality.Semantic.DeepEqual(old.Spec.ConfigSource, node.Spec.ConfigSource) && node.Spec.ConfigSource != nil {
+		errs = append(errs, field.Forbidden(path.Child("configSource"), "node configuration through configSource is not supported"))
+	}
+	return errs
+}
+
+func nodeColumns() []metav1.TableColumnDefinition {
+	info := corev1.NodeSystemInfo{}.SwaggerDoc()
+	status := corev1.NodeStatus{}.SwaggerDoc()
+	return []metav1.TableColumnDefinition{
+		columns.Name(),
+		columns.String("Status", "The status of the node"),
+		columns.String("Roles", "The roles of the node"),
+		columns.Created(),
+		columns.String("Version", info["kubeletVersion"]),
+		columns.Wide(columns.String("Internal-IP", status["addresses"])),
+		columns.Wide(columns.String("External-IP", status["addresses"])),
+		columns.Wide(columns.String("OS-Image", info["osImage"])),
+		columns.Wide(columns.String("Kernel-Version", info["kernelVersion"])),
+		columns.Wide(columns.String("Container-Runtime", info["containerRuntimeVersion"])),
+	}
+}
+
+func nodeCells(obj runtime.Object, now time.Time) []any {
+	node := obj.(*corev1.Node)
+	status := "Unknown"
+	for _, c := range node.Status.Conditions {
+		if c.Type != corev1.NodeReady {
+			continue
+		}
+		status = "NotReady"
+		if c.Status == corev1.ConditionTrue {
+			status = "Ready"
+		}
+	}
+	if node.Spec.Unschedulable {
+		status += ",SchedulingDisabled"
+	}
+	unknown := func(s string) string {
+		if s == "" {
+			return "<unknown>"
+		}
+		return s
+	}
+	info := node.Status.NodeInfo
+	return []any{
+		node.Name, status, columns.None(strings.Join(nodeRoles(node), ",")), columns.Age(node.CreationTimestamp, now),
+		info.KubeletVersion,
+		columns.None(nodeAddress(node, corev1.NodeInternalIP)), columns.None(nodeAddress(node, corev1.NodeExternalIP)),
+		unknown(info.OSImage), unknown(info.KernelVersion), unknown(info.ContainerRuntimeVersion),
+	}
+}
+
+func nodeAddress(node *corev1.Node, t corev1.NodeAddressType) string {
+	for _, a := range node.Status.Addresses {
+		if a.Type == t {
+			return a.Address
+		}
+	}
+	return ""
+}
+
+// nodeRoles are written in labels, in one of two spellings.
+func nodeRoles(node *corev1.Node) []string {
+	const prefix, old = "node-role.kubernetes.io/", "kubernetes.io/role"
+	roles := sets.New[string]()
+	for k, v := range node.Labels {
+		if role, ok := strings.CutPrefix(k, prefix); ok && role != "" {
+			roles.Insert(role)
+		} else if k == old && v != "" {
+			roles.Insert(v)
+		}
+	}
+	return sets.List(roles)
+}

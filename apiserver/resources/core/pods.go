@@ -1,0 +1,189 @@
+package core
+
+import (
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+
+	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/apiserver/resources/podspec"
+)
+
+func pods(proxy NodeProxy) *resource.Resource {
+	return &resource.Resource{
+		GVK: gvk("Pod"), Plural: "pods", Singular: "pod", ShortNames: []string{"po"}, Categories: []string{"all"},
+		Namespaced: true, StoragePrefix: "pods",
+		New:     func() runtime.Object { return &corev1.Pod{} },
+		NewList: func() runtime.Object { return &corev1.PodList{} },
+		Strategy: resource.Strategy{
+			Default: func(obj runtime.Object) { podspec.DefaultPod(obj.(*corev1.Pod)) },
+			PrepareForCreate: func(_ resource.Request, obj runtime.Object) {
+				pod := obj.(*corev1.Pod)
+				admitPod(pod)
+				pod.Generation = 1
+				pod.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: podspec.QOSClass(pod)}
+			},
+			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
+				preparePodUpdate(obj.(*corev1.Pod), old.(*corev1.Pod))
+			},
+			Validate: func(obj runtime.Object) field.ErrorList {
+				return podspec.ValidatePod(withoutEphemeral(obj.(*corev1.Pod)))
+			},
+			ValidateUpdate: func(obj, old runtime.Object) field.ErrorList {
+				return podspec.ValidatePodUpdate(obj.(*corev1.Pod), old.(*corev1.Pod))
+			},
+			NameError:                apivalidation.NameIsDNSSubdomain,
+			Warnings:                 podWarnings,
+			AllowUnconditionalUpdate: true,
+			GracePeriod:              podGracePeriod,
+			ResetFields:              statusReset(),
+		},
+		Table:            resource.Table{Columns: podColumns(), Cells: podCells},
+		SelectableFields: podFields,
+		Subresources: []resource.Subresource{
+			{Name: "attach", GVK: gvk("PodAttachOptions"), Verbs: []string{"create", "get"}, Connect: connectStream(proxy, "attach")},
+			{Name: "binding", GVK: gvk("Binding"), New: func() runtime.Object { return &corev1.Binding{} }, Create: bindPod},
+			ephemeralContainers(),
+			{Name: "eviction", GVK: evictionGVK, New: newEviction, Create: evictPod},
+			{Name: "exec", GVK: gvk("PodExecOptions"), Verbs: []string{"create", "get"}, Connect: connectStream(proxy, "exec")},
+			{Name: "log", Verbs: []string{"get"}, Connect: connectLog(proxy)},
+			{Name: "portforward", GVK: gvk("PodPortForwardOptions"), Verbs: []string{"create", "get"}, Connect: connectPortForward(proxy)},
+			{Name: "proxy", GVK: gvk("PodProxyOptions"), Verbs: proxyVerbs, Connect: connectPod(proxy)},
+			{Name: "status", View: &resource.View{
+				PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
+					preparePodStatus(obj.(*corev1.Pod), old.(*corev1.Pod))
+				},
+				Validate: func(obj, old runtime.Object) field.ErrorList {
+					return validatePodStatus(obj.(*corev1.Pod), old.(*corev1.Pod))
+				},
+				ResetFields: fieldpath.NewSet(
+					fieldpath.MakePathOrDie("spec"),
+					fieldpath.MakePathOrDie("metadata", "deletionTimestamp"),
+					fieldpath.MakePathOrDie("metadata", "ownerReferences"),
+				),
+			}},
+		},
+	}
+}
+
+// withoutEphemeral hides ephemeral containers, which come by their own
+// sub-resource, from the rule that a pod cannot be made with them. On create
+// there are none to hide but a user's, which PrepareForCreate has not removed.
+func withoutEphemeral(pod *corev1.Pod) *corev1.Pod {
+	if len(pod.Spec.EphemeralContainers) == 0 || pod.UID == "" || pod.ResourceVersion == "" {
+		return pod
+	}
+	p := *pod
+	p.Spec.EphemeralContainers = nil
+	return &p
+}
+
+func preparePodUpdate(pod, old *corev1.Pod) {
+	pod.Status = old.Status
+	podspec.KeepServerChoices(pod, old)
+	pod.Generation = old.Generation
+	if !apiequality.Semantic.DeepEqual(pod.Spec, old.Spec) {
+		pod.Generation++
+	}
+}
+
+func preparePodStatus(pod, old *corev1.Pod) {
+	pod.Spec = old.Spec
+	pod.Generation = old.Generation
+	pod.DeletionTimestamp = old.DeletionTimestamp
+	// Old node agents corrupted owner references through this endpoint.
+	pod.OwnerReferences = old.OwnerReferences
+	if pod.Status.QOSClass == "" {
+		pod.Status.QOSClass = old.Status.QOSClass
+	}
+	// podIP and the first of podIPs are one field; the older spelling wins where
+	// an old agent sends only that.
+	s := &pod.Status
+	switch {
+	case s.PodIP != "" && (len(s.PodIPs) == 0 || s.PodIPs[0].IP != s.PodIP):
+		s.PodIPs = []corev1.PodIP{{IP: s.PodIP}}
+	case s.PodIP == "" && len(s.PodIPs) > 0:
+		s.PodIP = s.PodIPs[0].IP
+	}
+}
+
+func podWarnings(obj, _ runtime.Object) []string {
+	pod := obj.(*corev1.Pod)
+	return podspec.Warnings(&pod.Spec, pod.Annotations, field.NewPath("spec"))
+}
+
+// podGracePeriod: what the request says, else what the pod says; at once where
+// no node runs it, or no node runs it any more.
+func podGracePeriod(obj runtime.Object, opts *metav1.DeleteOptions) int64 {
+	pod := obj.(*corev1.Pod)
+	var period int64
+	switch {
+	case opts != nil && opts.GracePeriodSeconds != nil:
+		period = *opts.GracePeriodSeconds
+	case pod.Spec.TerminationGracePeriodSeconds != nil:
+		period = *pod.Spec.TerminationGracePeriodSeconds
+	}
+	if pod.Spec.NodeName == "" || pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded {
+		return 0
+	}
+	if period < 0 {
+		return 1
+	}
+	return period
+}
+
+func podFields(obj runtime.Object) fields.Set {
+	pod := obj.(*corev1.Pod)
+	ip := pod.Status.PodIP
+	if ip == "" && len(pod.Status.PodIPs) > 0 {
+		ip = pod.Status.PodIPs[0].IP
+	}
+	return fields.Set{
+		"spec.nodeName":            pod.Spec.NodeName,
+		"spec.restartPolicy":       string(pod.Spec.RestartPolicy),
+		"spec.schedulerName":       pod.Spec.SchedulerName,
+		"spec.serviceAccountName":  pod.Spec.ServiceAccountName,
+		"spec.hostNetwork":         strconv.FormatBool(pod.Spec.HostNetwork),
+		"status.phase":             string(pod.Status.Phase),
+		"status.podIP":             ip,
+		"status.podIPs":            ip,
+		"status.nominatedNodeName": pod.Status.NominatedNodeName,
+	}
+}
+
+// ephemeralContainers adds debug containers to a pod that runs, and changes
+// nothing else.
+func ephemeralContainers() resource.Subresource {
+	return resource.Subresource{Name: "ephemeralcontainers", View: &resource.View{
+		PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
+			pod, was := obj.(*corev1.Pod), old.(*corev1.Pod)
+			added := pod.Spec.EphemeralContainers
+			meta := pod.ObjectMeta
+			*pod = *was.DeepCopy()
+			pod.ResourceVersion, pod.ManagedFields = meta.ResourceVersion, meta.ManagedFields
+			pod.Spec.EphemeralContainers = added
+			for i := range added {
+				podspec.DefaultEphemeralContainer(&added[i])
+			}
+			if !apiequality.Semantic.DeepEqual(pod.Spec, was.Spec) {
+				pod.Generation++
+			}
+		},
+		Validate: func(obj, old runtime.Object) field.ErrorList {
+			pod := obj.(*corev1.Pod)
+			errs := podspec.ValidateEphemeralUpdate(pod, old.(*corev1.Pod))
+			if _, static := pod.Annotations[corev1.MirrorPodAnnotationKey]; static {
+				errs = append(errs, field.Forbidden(field.NewPath(""), "static pods do not support ephemeral containers"))
+			}
+			return errs
+		},
+		ResetFields: statusReset(),
+	}}
+}

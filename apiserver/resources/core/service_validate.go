@@ -1,0 +1,311 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
+
+	"github.com/strake-io/strake/apiserver/resources/rules"
+)
+
+const (
+	kubeletPort        = 10250
+	maxAffinitySeconds = 86400
+	onlyLoadBalancer   = "may only be used when `type` is 'LoadBalancer'"
+)
+
+func validateService(s *corev1.Service) field.ErrorList {
+	path := field.NewPath("spec")
+	errs := validateServiceType(s, path)
+	errs = append(errs, validateServicePorts(s, path)...)
+	errs = append(errs, rules.Labels(s.Spec.Selector, path.Child("selector"))...)
+	errs = append(errs, validateAffinity(s, path)...)
+	errs = append(errs, validateClusterIPs(s, path)...)
+	errs = append(errs, validateTraffic(s, path)...)
+	errs = append(errs, validateLoadBalancer(s, path)...)
+	for i, ip := range s.Spec.ExternalIPs {
+		at := path.Child("externalIPs").Index(i)
+		if bad := rules.IP(ip, at); len(bad) > 0 {
+			errs = append(errs, bad...)
+			continue
+		}
+		errs = append(errs, rules.NonZeroIP(ip, at)...)
+	}
+	return errs
+}
+
+func validateServiceType(s *corev1.Service, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if len(s.Spec.Ports) == 0 && !headless(s) && s.Spec.Type != corev1.ServiceTypeExternalName {
+		errs = append(errs, field.Required(path.Child("ports"), ""))
+	}
+	none := path.Child("clusterIPs").Index(0)
+	switch s.Spec.Type {
+	case corev1.ServiceTypeLoadBalancer:
+		for i, p := range s.Spec.Ports {
+			if p.Port == kubeletPort {
+				errs = append(errs, field.Invalid(path.Child("ports").Index(i), p.Port, fmt.Sprintf("may not expose port %v externally since it is used by kubelet", kubeletPort)))
+			}
+		}
+		if headless(s) {
+			errs = append(errs, field.Invalid(none, corev1.ClusterIPNone, "may not be set to 'None' for LoadBalancer services"))
+		}
+	case corev1.ServiceTypeNodePort:
+		if headless(s) {
+			errs = append(errs, field.Invalid(none, corev1.ClusterIPNone, "may not be set to 'None' for NodePort services"))
+		}
+	case corev1.ServiceTypeExternalName:
+		if len(s.Spec.ClusterIPs) > 0 {
+			errs = append(errs, field.Forbidden(path.Child("clusterIPs"), "may not be set for ExternalName services"))
+		}
+		if len(s.Spec.IPFamilies) > 0 {
+			errs = append(errs, field.Forbidden(path.Child("ipFamilies"), "may not be set for ExternalName services"))
+		}
+		if s.Spec.IPFamilyPolicy != nil {
+			errs = append(errs, field.Forbidden(path.Child("ipFamilyPolicy"), "may not be set for ExternalName services"))
+		}
+		if name := strings.TrimSuffix(s.Spec.ExternalName, "."); name == "" {
+			errs = append(errs, field.Required(path.Child("externalName"), ""))
+		} else {
+			errs = append(errs, rules.Subdomain(name, path.Child("externalName"))...)
+		}
+	}
+	return append(errs, rules.Enum(s.Spec.Type, path.Child("type"),
+		corev1.ServiceTypeClusterIP, corev1.ServiceTypeExternalName, corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeNodePort)...)
+}
+
+func validateServicePorts(s *corev1.Service, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	type numbered struct {
+		protocol corev1.Protocol
+		port     int32
+	}
+	names, ports, nodePorts := sets.New[string](), sets.New[numbered](), sets.New[numbered]()
+	for i := range s.Spec.Ports {
+		p, at := &s.Spec.Ports[i], path.Child("ports").Index(i)
+		switch {
+		case p.Name == "" && len(s.Spec.Ports) > 1:
+			errs = append(errs, field.Required(at.Child("name"), ""))
+		case p.Name != "":
+			errs = append(errs, rules.Label(p.Name, at.Child("name"))...)
+			if names.Has(p.Name) {
+				errs = append(errs, field.Duplicate(at.Child("name"), p.Name))
+			}
+			names.Insert(p.Name)
+		}
+		errs = append(errs, rules.Port(p.Port, at.Child("port"))...)
+		errs = append(errs, rules.Enum(p.Protocol, at.Child("protocol"), corev1.ProtocolSCTP, corev1.ProtocolTCP, corev1.ProtocolUDP)...)
+		errs = append(errs, rules.PortOrName(p.TargetPort, at.Child("targetPort"))...)
+		if p.AppProtocol != nil {
+			errs = append(errs, rules.Matches(*p.AppProtocol, at.Child("appProtocol"), validation.IsQualifiedName(*p.AppProtocol))...)
+		}
+		id := numbered{p.Protocol, p.Port}
+		if ports.Has(id) {
+			errs = append(errs, field.Duplicate(at, corev1.ServicePort{Protocol: p.Protocol, Port: p.Port}))
+		}
+		ports.Insert(id)
+		if p.NodePort == 0 {
+			continue
+		}
+		if !needsNodePort(s) {
+			errs = append(errs, field.Forbidden(at.Child("nodePort"), fmt.Sprintf("may not be used when `type` is '%s'", s.Spec.Type)))
+			continue
+		}
+		id = numbered{p.Protocol, p.NodePort}
+		if nodePorts.Has(id) {
+			errs = append(errs, field.Duplicate(at.Child("nodePort"), p.NodePort))
+		}
+		nodePorts.Insert(id)
+	}
+	return errs
+}
+
+func validateAffinity(s *corev1.Service, path *field.Path) field.ErrorList {
+	errs := rules.Enum(s.Spec.SessionAffinity, path.Child("sessionAffinity"), corev1.ServiceAffinityClientIP, corev1.ServiceAffinityNone)
+	c, at := s.Spec.SessionAffinityConfig, path.Child("sessionAffinityConfig")
+	switch {
+	case s.Spec.SessionAffinity == corev1.ServiceAffinityNone && c != nil:
+		errs = append(errs, field.Forbidden(at, fmt.Sprintf("must not be set when session affinity is %s", corev1.ServiceAffinityNone)))
+	case s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP:
+		if c == nil || c.ClientIP == nil || c.ClientIP.TimeoutSeconds == nil {
+			return append(errs, field.Required(at, fmt.Sprintf("when session affinity is %s", corev1.ServiceAffinityClientIP)))
+		}
+		if t := *c.ClientIP.TimeoutSeconds; t <= 0 || t > maxAffinitySeconds {
+			errs = append(errs, field.Invalid(at.Child("clientIP", "timeoutSeconds"), t, fmt.Sprintf("must be greater than 0 and less than %d", maxAffinitySeconds)))
+		}
+	}
+	return errs
+}
+
+func validateClusterIPs(s *corev1.Service, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	ips, at := s.Spec.ClusterIPs, path.Child("clusterIPs")
+	if s.Spec.Type == corev1.ServiceTypeExternalName {
+		return nil
+	}
+	switch {
+	case s.Spec.ClusterIP != "" && len(ips) == 0:
+		errs = append(errs, field.Required(at, ""))
+	case s.Spec.ClusterIP == "" && len(ips) > 0:
+		errs = append(errs, field.Invalid(at, ips, "must be empty when `clusterIP` is not specified"))
+	case len(ips) > 0 && ips[0] != s.Spec.ClusterIP:
+		errs = append(errs, field.Invalid(at, ips, "first value must match `clusterIP`"))
+	}
+	for i, ip := range ips {
+		if ip == corev1.ClusterIPNone {
+			if len(ips) > 1 {
+				errs = append(errs, field.Invalid(at.Index(i), ip, "may not be set to 'None' when more than one IP is specified"))
+			}
+			continue
+		}
+		if bad := rules.IP(ip, at.Index(i)); len(bad) > 0 {
+			errs = append(errs, field.Invalid(at.Index(i), ip, "must be a valid IP address"))
+		}
+	}
+	switch {
+	case len(ips) > 2:
+		errs = append(errs, field.Invalid(at, ips, "may only hold up to 2 values"))
+	case len(ips) == 2 && len(errs) == 0 && netutils.IsIPv6String(ips[0]) == netutils.IsIPv6String(ips[1]):
+		errs = append(errs, field.Invalid(at, ips, "may specify no more than one IP for each IP family"))
+	}
+	families := path.Child("ipFamilies")
+	seen := sets.New[corev1.IPFamily]()
+	for i, f := range s.Spec.IPFamilies {
+		errs = append(errs, rules.OneOf(f, families.Index(i), corev1.IPv4Protocol, corev1.IPv6Protocol)...)
+		if seen.Has(f) {
+			errs = append(errs, field.Duplicate(families.Index(i), f))
+		}
+		seen.Insert(f)
+		if i < len(ips) && ips[i] != corev1.ClusterIPNone && netutils.ParseIPSloppy(ips[i]) != nil &&
+			netutils.IsIPv6String(ips[i]) != (f == corev1.IPv6Protocol) {
+			errs = append(errs, field.Invalid(at.Index(i), ips[i], fmt.Sprintf("expected an %v value as indicated by `ipFamilies[%v]`", f, i)))
+		}
+	}
+	if p := s.Spec.IPFamilyPolicy; p != nil {
+		errs = append(errs, rules.OneOf(*p, path.Child("ipFamilyPolicy"),
+			corev1.IPFamilyPolicyPreferDualStack, corev1.IPFamilyPolicyRequireDualStack, corev1.IPFamilyPolicySingleStack)...)
+	}
+	return errs
+}
+
+func validateTraffic(s *corev1.Service, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	at := path.Child("externalTrafficPolicy")
+	switch p := s.Spec.ExternalTrafficPolicy; {
+	case !externallyAccessible(s) && p != "":
+		errs = append(errs, field.Invalid(at, p, "may only be set for externally-accessible services"))
+	case externallyAccessible(s):
+		errs = append(errs, rules.Enum(p, at, corev1.ServiceExternalTrafficPolicyCluster, corev1.ServiceExternalTrafficPolicyLocal)...)
+	}
+	at = path.Child("healthCheckNodePort")
+	if p := s.Spec.HealthCheckNodePort; p != 0 {
+		if !needsHealthCheckPort(s) {
+			errs = append(errs, field.Invalid(at, p, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"))
+		} else {
+			errs = append(errs, rules.Port(p, at)...)
+			if i := slices.IndexFunc(s.Spec.Ports, func(sp corev1.ServicePort) bool { return sp.NodePort == p }); i >= 0 {
+				errs = append(errs, field.Invalid(at, p, "may not be the same as the node port of a service port"))
+			}
+		}
+	}
+	if p := s.Spec.InternalTrafficPolicy; p != nil {
+		errs = append(errs, rules.OneOf(*p, path.Child("internalTrafficPolicy"),
+			corev1.ServiceInternalTrafficPolicyCluster, corev1.ServiceInternalTrafficPolicyLocal)...)
+	} else if s.Spec.Type != corev1.ServiceTypeExternalName {
+		errs = append(errs, field.Required(path.Child("internalTrafficPolicy"), ""))
+	}
+	if d := s.Spec.TrafficDistribution; d != nil {
+		errs = append(errs, rules.OneOf(*d, path.Child("trafficDistribution"),
+			corev1.ServiceTrafficDistributionPreferClose, corev1.ServiceTrafficDistributionPreferSameNode, corev1.ServiceTrafficDistributionPreferSameZone)...)
+	}
+	return errs
+}
+
+func validateLoadBalancer(s *corev1.Service, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	balancer := s.Spec.Type == corev1.ServiceTypeLoadBalancer
+	at := path.Child("loadBalancerSourceRanges")
+	if len(s.Spec.LoadBalancerSourceRanges) > 0 {
+		if !balancer {
+			errs = append(errs, field.Forbidden(at, onlyLoadBalancer))
+		}
+		for i, r := range s.Spec.LoadBalancerSourceRanges {
+			errs = append(errs, rules.CIDR(strings.TrimSpace(r), at.Index(i))...)
+		}
+	}
+	at = path.Child("allocateLoadBalancerNodePorts")
+	switch {
+	case balancer && s.Spec.AllocateLoadBalancerNodePorts == nil:
+		errs = append(errs, field.Required(at, ""))
+	case !balancer && s.Spec.AllocateLoadBalancerNodePorts != nil:
+		errs = append(errs, field.Forbidden(at, onlyLoadBalancer))
+	}
+	if c := s.Spec.LoadBalancerClass; c != nil {
+		if !balancer {
+			errs = append(errs, field.Forbidden(path.Child("loadBalancerClass"), onlyLoadBalancer))
+		} else {
+			errs = append(errs, rules.Matches(*c, path.Child("loadBalancerClass"), validation.IsQualifiedName(*c))...)
+		}
+	}
+	return errs
+}
+
+func validateServiceUpdate(s, old *corev1.Service) field.ErrorList {
+	var errs field.ErrorList
+	path := field.NewPath("spec")
+	if needsClusterIP(s) && needsClusterIP(old) {
+		at := path.Child("clusterIPs")
+		had, has := old.Spec.ClusterIPs, s.Spec.ClusterIPs
+		switch {
+		case len(had) > 0 && had[0] != "" && len(has) == 0:
+			errs = append(errs, field.Invalid(at.Index(0), has, "primary clusterIP can not be unset"))
+		case len(had) > 0 && len(has) > 0 && had[0] != has[0]:
+			errs = append(errs, field.Invalid(at.Index(0), has, "may not change once set"))
+		case len(had) == 2 && len(has) == 2 && had[1] != has[1]:
+			errs = append(errs, field.Invalid(at.Index(1), has, "may not change once set"))
+		}
+		if f, g := old.Spec.IPFamilies, s.Spec.IPFamilies; len(f) > 0 && len(g) > 0 && f[0] != g[0] && !headless(s) {
+			errs = append(errs, field.Invalid(path.Child("ipFamilies").Index(0), g, "may not change once set"))
+		}
+	}
+	if s.Spec.Type == corev1.ServiceTypeLoadBalancer && old.Spec.Type == corev1.ServiceTypeLoadBalancer {
+		errs = append(errs, sameOnceSet(s.Spec.LoadBalancerClass, old.Spec.LoadBalancerClass, path.Child("loadBalancerClass"))...)
+	}
+	return errs
+}
+
+func sameOnceSet(value, old *string, path *field.Path) field.ErrorList {
+	if (value == nil) == (old == nil) && (value == nil || *value == *old) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path, value, "may not change once set")}
+}
+
+func validateServiceStatus(s *corev1.Service) field.ErrorList {
+	var errs field.ErrorList
+	path := field.NewPath("status", "loadBalancer")
+	if s.Spec.Type != corev1.ServiceTypeLoadBalancer && len(s.Status.LoadBalancer.Ingress) > 0 {
+		return field.ErrorList{field.Forbidden(path.Child("ingress"), "may only be used when `spec.type` is LoadBalancer")}
+	}
+	for i, in := range s.Status.LoadBalancer.Ingress {
+		at := path.Child("ingress").Index(i)
+		if in.IP != "" {
+			errs = append(errs, rules.IP(in.IP, at.Child("ip"))...)
+		} else if in.IPMode != nil {
+			errs = append(errs, field.Forbidden(at.Child("ipMode"), "may not be specified when `ip` is not set"))
+		}
+		if in.Hostname != "" {
+			errs = append(errs, rules.Subdomain(in.Hostname, at.Child("hostname"))...)
+			if netutils.ParseIPSloppy(in.Hostname) != nil {
+				errs = append(errs, field.Invalid(at.Child("hostname"), in.Hostname, "must be a DNS name, not an IP address"))
+			}
+		}
+	}
+	return errs
+}

@@ -1,0 +1,35 @@
+package core
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/apiserver/resources/columns"
+)
+
+func serviceAccounts() *resource.Resource {
+	return &resource.Resource{
+		GVK: gvk("ServiceAccount"), Plural: "serviceaccounts", Singular: "serviceaccount", ShortNames: []string{"sa"},
+		Namespaced: true, StoragePrefix: "serviceaccounts",
+		New:     func() runtime.Object { return &corev1.ServiceAccount{} },
+		NewList: func() runtime.Object { return &corev1.ServiceAccountList{} },
+		Strategy: resource.Strategy{
+			NameError:                apivalidation.NameIsDNSSubdomain,
+			AllowUnconditionalUpdate: true,
+		},
+		Table: resource.Table{
+			Columns: []metav1.TableColumnDefinition{
+				columns.Name(), columns.Integer("Secrets", corev1.ServiceAccount{}.SwaggerDoc()["secrets"]), columns.Created(),
+			},
+			Cells: func(obj runtime.Object, now time.Time) []any {
+				sa := obj.(*corev1.ServiceAccount)
+				return []any{sa.Name, int64(len(sa.Secrets)), columns.Age(sa.CreationTimestamp, now)}
+			},
+		},
+	}
+}
