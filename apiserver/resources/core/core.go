@@ -8,6 +8,7 @@
 package core
 
 import (
+	"math/rand/v2"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,12 +32,18 @@ type Config struct {
 	// EventTTL is how long an event is kept after its last change; 0 means one
 	// hour, upstream's. Longer costs store space.
 	EventTTL time.Duration
+	// IntN gives a random number in [0, n), by which services/proxy chooses an
+	// endpoint; it must be safe for concurrent use. nil means math/rand/v2.
+	IntN func(n int) int
 }
 
 // Resources are the group's resources.
 func Resources(cfg Config) []*resource.Resource {
 	if cfg.EventTTL == 0 {
 		cfg.EventTTL = time.Hour
+	}
+	if cfg.IntN == nil {
+		cfg.IntN = rand.IntN
 	}
 	return []*resource.Resource{
 		bindings(),

@@ -1,0 +1,108 @@
+// Package authentication declares the resources of authentication.k8s.io/v1:
+// reviews that tell who someone is. None of them is stored.
+package authentication
+
+import (
+	"context"
+	"fmt"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"github.com/strake-io/strake/apiserver/resource"
+)
+
+// Config is what the reviews ask.
+type Config struct {
+	// Tokens knows bearer tokens; nil knows none.
+	Tokens authenticator.Token
+	// Audiences are the API server's own, for reviews that name none.
+	Audiences authenticator.Audiences
+}
+
+// Resources are the group's resources.
+func Resources(cfg Config) []*resource.Resource {
+	return []*resource.Resource{
+		{
+			GVK: authenticationv1.SchemeGroupVersion.WithKind("SelfSubjectReview"), Plural: "selfsubjectreviews", Singular: "selfsubjectreview",
+			New:    func() runtime.Object { return &authenticationv1.SelfSubjectReview{} },
+			Verbs:  []string{"create"},
+			Create: reviewSelf,
+		},
+		{
+			GVK: authenticationv1.SchemeGroupVersion.WithKind("TokenReview"), Plural: "tokenreviews", Singular: "tokenreview",
+			New:    func() runtime.Object { return &authenticationv1.TokenReview{} },
+			Verbs:  []string{"create"},
+			Create: cfg.reviewToken,
+		},
+	}
+}
+
+// reviewSelf answers kubectl auth whoami.
+func reviewSelf(_ context.Context, req resource.Request, obj runtime.Object, _ resource.Objects) (runtime.Object, error) {
+	review, ok := obj.(*authenticationv1.SelfSubjectReview)
+	if !ok {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("not a SelfSubjectReview: %#v", obj))
+	}
+	if req.User == nil {
+		return nil, apierrors.NewBadRequest("no user found for request")
+	}
+	review.Status.UserInfo = userInfo(req.User)
+	return review, nil
+}
+
+func (c Config) reviewToken(ctx context.Context, _ resource.Request, obj runtime.Object, _ resource.Objects) (runtime.Object, error) {
+	review, ok := obj.(*authenticationv1.TokenReview)
+	if !ok {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("not a TokenReview: %#v", obj))
+	}
+	if review.Spec.Token == "" {
+		return nil, apierrors.NewBadRequest("token is required for TokenReview in authentication")
+	}
+	review.Status = authenticationv1.TokenReviewStatus{}
+	if c.Tokens == nil {
+		return review, nil
+	}
+	audiences := authenticator.Audiences(review.Spec.Audiences)
+	if len(audiences) == 0 {
+		audiences = c.Audiences
+	}
+	if len(audiences) > 0 {
+		ctx = authenticator.WithAudiences(ctx, audiences)
+	}
+	response, known, err := c.Tokens.AuthenticateToken(ctx, review.Spec.Token)
+	if err != nil {
+		review.Status.Error = err.Error()
+	}
+	if !known || err != nil || response == nil || response.User == nil {
+		return review, nil
+	}
+	// A token that was not made for any of the audiences says nothing to them.
+	// An authenticator that knows no audiences speaks for the server's own.
+	granted := response.Audiences
+	if granted == nil {
+		granted = c.Audiences
+	}
+	if len(audiences) > 0 && len(audiences.Intersect(granted)) == 0 {
+		review.Status.Error = "the token is not valid for any of the requested audiences"
+		return review, nil
+	}
+	review.Status.Authenticated = true
+	review.Status.User = userInfo(response.User)
+	review.Status.Audiences = audiences.Intersect(granted)
+	return review, nil
+}
+
+func userInfo(u user.Info) authenticationv1.UserInfo {
+	out := authenticationv1.UserInfo{Username: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups()}
+	for k, v := range u.GetExtra() {
+		if out.Extra == nil {
+			out.Extra = map[string]authenticationv1.ExtraValue{}
+		}
+		out.Extra[k] = v
+	}
+	return out
+}
