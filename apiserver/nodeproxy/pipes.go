@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/test/bufconn"
 	corev1 "k8s.io/api/core/v1"
@@ -19,6 +20,9 @@ import (
 // lock up.
 const pipeBuffer = 64 << 10
 
+// cutAfter is how long handlers have to return once their context has ended.
+const cutAfter = 3 * time.Second
+
 // Pipes connects the API server with kubelets of the same process, without
 // sockets. The zero value is ready. Safe for concurrent use; it works inside of
 // a testing/synctest bubble.
@@ -27,8 +31,8 @@ type Pipes struct {
 	listeners map[string]*bufconn.Listener
 }
 
-// Serve serves a node's handler until ctx ends, then cuts all its connections
-// and returns once the handlers are done. A name that is being served already is
+// Serve serves a node's handler until ctx ends, then ends the handlers by
+// their contexts, cuts connections that are left, and returns once all is done. A name that is being served already is
 // an error.
 func (p *Pipes) Serve(ctx context.Context, nodeName string, handler http.Handler) error {
 	listener := bufconn.Listen(pipeBuffer)
@@ -80,8 +84,11 @@ func (p *Pipes) Serve(ctx context.Context, nodeName string, handler http.Handler
 	case err = <-served:
 		server.Close()
 	}
-	accepted.closeAll()
+	// Handlers may still tell their clients how it ended; connections of those
+	// that do not return by themselves are cut.
+	timer := time.AfterFunc(cutAfter, accepted.closeAll)
 	wg.Wait()
+	timer.Stop()
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}

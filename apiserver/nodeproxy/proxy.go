@@ -22,6 +22,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -88,7 +89,9 @@ func (p *Proxy) Kubelet(_ context.Context, node *corev1.Node, to core.KubeletReq
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			conn, err := dial(ctx, node)
 			if err != nil {
-				return nil, &dialError{err}
+				failed := &dialError{err}
+				k.unreached.Store(failed)
+				return nil, failed
 			}
 			return conn, nil
 		},
@@ -110,6 +113,9 @@ type kubelet struct {
 	to        core.KubeletRequest
 	url       *url.URL
 	transport *http.Transport
+	// unreached is why the node could not be dialled: client-go drops the cause
+	// of its own errors.
+	unreached atomic.Pointer[dialError]
 }
 
 // ServeHTTP implements [http.Handler].

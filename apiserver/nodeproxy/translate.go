@@ -50,8 +50,7 @@ func (k *kubelet) translate(w http.ResponseWriter, req *http.Request) {
 		if errors.As(err, &exit) {
 			return &wsbridge.ExitError{Code: exit.Code}
 		}
-		var dial *dialError
-		if errors.As(err, &dial) {
+		if dial := k.unreached.Load(); err != nil && dial != nil {
 			return apierrors.NewInternalError(&wrapped{"error dialing backend: ", dial.error})
 		}
 		return err

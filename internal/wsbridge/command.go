@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/remotecommand"
@@ -60,7 +61,8 @@ func ServeCommand(w http.ResponseWriter, req *http.Request, wanted Wanted, run f
 		remotecommand.StreamProtocolV5Name: {Binary: true, Channels: channels},
 	})
 	conn.SetIdleTimeout(idleTimeout)
-	_, open, err := conn.Open(w, req)
+	// The library would log the end of every connection as an error.
+	_, open, err := conn.Open(w, req.WithContext(logr.NewContext(req.Context(), logr.Discard())))
 	if err != nil {
 		return fmt.Errorf("upgrading to a WebSocket: %w", err)
 	}

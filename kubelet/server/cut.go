@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // cutWriter remembers the connection that a handler takes over, so that it can be
@@ -17,6 +18,9 @@ type cutWriter struct {
 	mu    sync.Mutex // guards all below
 	conn  net.Conn
 	ended bool
+	// stopped says that the handler is done, timer cuts after the grace.
+	stopped bool
+	timer   *time.Timer
 }
 
 // Hijack implements [http.Hijacker].
@@ -39,15 +43,31 @@ func (c *cutWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, nil
 }
 
-// onEnd cuts the connection once ctx ends, unless stop is called first.
-func (c *cutWriter) onEnd(ctx context.Context) (stop func()) {
-	cancel := context.AfterFunc(ctx, func() {
+// onEnd cuts the connection a grace after ctx has ended, in which the handler may
+// tell the client how it ended, unless stop is called first.
+func (c *cutWriter) onEnd(ctx context.Context, grace time.Duration) (stop func()) {
+	cut := func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.ended = true
 		if c.conn != nil {
 			c.conn.Close()
 		}
+	}
+	cancel := context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !c.stopped {
+			c.timer = time.AfterFunc(grace, cut)
+		}
 	})
-	return func() { cancel() }
+	return func() {
+		cancel()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.stopped = true
+		if c.timer != nil {
+			c.timer.Stop()
+		}
+	}
 }

@@ -19,6 +19,9 @@ import (
 	"github.com/strake-io/strake/runtime"
 )
 
+// commandGrace is how long a command that is cut has to report its end.
+const commandGrace = 2 * time.Second
+
 // command finds out what exec, attach and run are about. It answers for the
 // request where it cannot.
 func (s *Server) command(w http.ResponseWriter, req *http.Request) (containerID string, ok bool) {
@@ -71,13 +74,13 @@ func (s *Server) remoteCommand(w http.ResponseWriter, req *http.Request,
 	ctx, cut := context.WithCancel(req.Context())
 	defer cut()
 	cw := &cutWriter{ResponseWriter: w}
-	defer cw.onEnd(ctx)()
+	defer cw.onEnd(ctx, commandGrace)()
 	if wsbridge.IsCommand(req) {
 		err := wsbridge.ServeCommand(cw, req, wsbridge.Wanted{Stdin: wanted.Stdin, Stdout: wanted.Stdout, Stderr: wanted.Stderr, TTY: wanted.TTY},
 			func(ctx context.Context, streams wsbridge.Streams) error {
 				resize, stop := sizes(ctx, streams.Resize, func(s wsbridge.Size) runtime.TerminalSize { return runtime.TerminalSize(s) })
 				defer stop()
-				return exitError(do(ctx, id, runtime.StreamIO{
+				return commandError(do(ctx, id, runtime.StreamIO{
 					Stdin: streams.Stdin, Stdout: streams.Stdout, Stderr: streams.Stderr, TTY: wanted.TTY, Resize: resize,
 				}))
 			})
@@ -89,8 +92,8 @@ func (s *Server) remoteCommand(w http.ResponseWriter, req *http.Request,
 	serve(id, wanted, &remote{w: cw, ctx: ctx, do: do})
 }
 
-// exitError words a runtime's exit status for the WebSocket side.
-func exitError(err error) error {
+// commandError words how a command ended for the WebSocket side.
+func commandError(err error) error {
 	var exit *runtime.ExitError
 	if errors.As(err, &exit) {
 		return &wsbridge.ExitError{Code: int(exit.Code)}
@@ -186,7 +189,7 @@ func (s *Server) portForward(w http.ResponseWriter, req *http.Request) {
 	ctx, cancel := context.WithCancel(req.Context())
 	f := &forwarder{ctx: ctx, streamer: s.cfg.Streamer, id: id, streams: map[int]io.Closer{}}
 	cw := &cutWriter{ResponseWriter: w}
-	stopCut := cw.onEnd(ctx)
+	stopCut := cw.onEnd(ctx, 0)
 	// The connection is gone when the handler returns; so must be its streams.
 	defer f.wait()
 	defer cancel()
