@@ -13,7 +13,8 @@ import (
 // Run loads every resource and follows the store until ctx ends, then ends all
 // watchers with [ErrClosed]. A lost store watch is opened again where it broke
 // off; where the store's history no longer reaches back so far, everything is
-// loaded anew and the difference published. Run is called once.
+// loaded anew and the difference published. Only a store that was closed under it
+// makes Run fail. Run is called once.
 func (c *Cache) Run(ctx context.Context) error {
 	if !c.started.CompareAndSwap(false, true) {
 		return errors.New("cache: Run was called twice")
@@ -22,12 +23,15 @@ func (c *Cache) Run(ctx context.Context) error {
 	l := &loop{Cache: c, loads: make(chan load)}
 	defer l.loaders.Wait()
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	defer cancel() // before the loaders are waited for
 	pause := c.retryMin
 	for {
 		opened, err := l.follow(ctx)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if errors.Is(err, store.ErrClosed) {
+			return fmt.Errorf("cache: %w", err)
 		}
 		if errors.Is(err, store.ErrCompacted) {
 			l.gap = true

@@ -142,3 +142,20 @@ func TestGapIsDiffed(t *testing.T) {
 		f.stop()
 	})
 }
+
+func TestClosedStoreEndsRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newBreaking(t)
+		c, err := New(Config{Store: s})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- c.Run(t.Context()) }()
+		<-c.Ready()
+		s.Close()
+		if err := <-done; !errors.Is(err, store.ErrClosed) {
+			t.Errorf("Run over a closed store: %v", err)
+		}
+	})
+}

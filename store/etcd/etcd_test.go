@@ -285,6 +285,80 @@ func TestExternalWaitsForServer(t *testing.T) {
 	}
 }
 
+// TestExternalServerRestarts loses the server under a store and its watch.
+func TestExternalServerRestarts(t *testing.T) {
+	dir := t.TempDir()
+	l := listen(t)
+	_, stopServer := run(t, etcd.Config{DataDir: dir, Listeners: []net.Listener{l}})
+	s, _ := run(t, etcd.Config{Endpoints: []string{"http://" + l.Addr().String()}})
+	put(t, s, "/a", "1")
+	w, err := s.Watch(t.Context(), "/", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, "/a", "2")
+	batch, err := w.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopServer()
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	if _, err := s.Put(ctx, store.Put{Key: "/b"}); !errors.Is(err, store.ErrUncertain) {
+		t.Errorf("a write without a server: %v", err)
+	}
+	cancel()
+	again, err := net.Listen("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, etcd.Config{DataDir: dir, Listeners: []net.Listener{again}})
+	for {
+		if _, err = s.Put(t.Context(), store.Put{Key: "/a", Value: []byte("3"), If: store.Any}); err == nil {
+			break
+		}
+		if !errors.Is(err, store.ErrUncertain) {
+			t.Fatalf("a write while the server comes back: %v", err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	at, seen := batch.Revision, ""
+	for seen != "3" {
+		if batch, err = w.Next(t.Context()); err != nil {
+			// It may end with the server, and is then resumed.
+			if w, err = s.Watch(t.Context(), "/", at); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		at = batch.Revision
+		for _, e := range batch.Events {
+			if e.KV.Key == "/a" {
+				seen = string(e.KV.Value)
+			}
+		}
+	}
+	w.Stop()
+}
+
+func TestCompactsPeriodically(t *testing.T) {
+	s, _ := run(t, etcd.Config{DataDir: t.TempDir(), UnsafeNoFsync: true, CompactionInterval: 10 * time.Millisecond})
+	first := put(t, s, "/a", "1")
+	put(t, s, "/a", "2")
+	for {
+		_, err := s.List(t.Context(), "/", store.ListOptions{Revision: first})
+		if errors.Is(err, store.ErrCompacted) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if got := value(t, s, "/a"); got != "2" {
+		t.Errorf("after compaction the key holds %q", got)
+	}
+}
+
 func TestCloseBeforeRun(t *testing.T) {
 	s, err := etcd.New(etcd.Config{DataDir: t.TempDir()})
 	if err != nil {
