@@ -5,6 +5,7 @@ package authentication
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,8 +18,8 @@ import (
 
 // Config is what the reviews ask.
 type Config struct {
-	// Tokens knows bearer tokens; nil knows none.
-	Tokens authenticator.Token
+	// Authenticator knows bearer tokens; nil knows none.
+	Authenticator authenticator.Request
 	// Audiences are the API server's own, for reviews that name none.
 	Audiences authenticator.Audiences
 }
@@ -63,7 +64,7 @@ func (c Config) reviewToken(ctx context.Context, _ resource.Request, obj runtime
 		return nil, apierrors.NewBadRequest("token is required for TokenReview in authentication")
 	}
 	review.Status = authenticationv1.TokenReviewStatus{}
-	if c.Tokens == nil {
+	if c.Authenticator == nil {
 		return review, nil
 	}
 	audiences := authenticator.Audiences(review.Spec.Audiences)
@@ -73,7 +74,9 @@ func (c Config) reviewToken(ctx context.Context, _ resource.Request, obj runtime
 	if len(audiences) > 0 {
 		ctx = authenticator.WithAudiences(ctx, audiences)
 	}
-	response, known, err := c.Tokens.AuthenticateToken(ctx, review.Spec.Token)
+	// The token is tried as one who sends it would be.
+	bearer := (&http.Request{Header: http.Header{"Authorization": {"Bearer " + review.Spec.Token}}}).WithContext(ctx)
+	response, known, err := c.Authenticator.AuthenticateRequest(bearer)
 	if err != nil {
 		review.Status.Error = err.Error()
 	}

@@ -37,7 +37,9 @@ func events(ttl time.Duration) *resource.Resource {
 		},
 		Table:            resource.Table{Columns: EventColumns(), Cells: EventCells},
 		SelectableFields: EventFields,
-		TTL:              func(runtime.Object) time.Duration { return ttl },
+		// What kubectl describe lists by.
+		IndexedFields: []string{"involvedObject.uid"},
+		TTL:           func(runtime.Object) time.Duration { return ttl },
 	}
 }
 

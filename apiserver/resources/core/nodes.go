@@ -46,7 +46,7 @@ func nodes(proxy NodeProxy) *resource.Resource {
 			return fields.Set{"spec.unschedulable": strconv.FormatBool(obj.(*corev1.Node).Spec.Unschedulable)}
 		},
 		Subresources: []resource.Subresource{
-			{Name: "proxy", GVK: gvk("NodeProxyOptions"), Verbs: proxyVerbs, Connect: connectNode(proxy)},
+			{Name: "proxy", GVK: gvk("NodeProxyOptions"), New: func() runtime.Object { return &corev1.NodeProxyOptions{} }, Verbs: proxyVerbs, Connect: connectNode(proxy)},
 			{Name: "status", View: &resource.View{
 				PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
 					node := obj.(*corev1.Node)

@@ -47,15 +47,17 @@ func pods(proxy NodeProxy) *resource.Resource {
 		},
 		Table:            resource.Table{Columns: podColumns(), Cells: podCells},
 		SelectableFields: podFields,
+		// What every kubelet watches by.
+		IndexedFields: []string{"spec.nodeName"},
 		Subresources: []resource.Subresource{
-			{Name: "attach", GVK: gvk("PodAttachOptions"), Verbs: []string{"create", "get"}, Connect: connectStream(proxy, "attach")},
+			{Name: "attach", GVK: gvk("PodAttachOptions"), New: func() runtime.Object { return &corev1.PodAttachOptions{} }, Verbs: []string{"create", "get"}, Connect: connectStream(proxy, "attach")},
 			{Name: "binding", GVK: gvk("Binding"), New: func() runtime.Object { return &corev1.Binding{} }, Create: bindPod},
 			ephemeralContainers(),
 			{Name: "eviction", GVK: evictionGVK, New: newEviction, Create: evictPod},
-			{Name: "exec", GVK: gvk("PodExecOptions"), Verbs: []string{"create", "get"}, Connect: connectStream(proxy, "exec")},
+			{Name: "exec", GVK: gvk("PodExecOptions"), New: func() runtime.Object { return &corev1.PodExecOptions{} }, Verbs: []string{"create", "get"}, Connect: connectStream(proxy, "exec")},
 			{Name: "log", Verbs: []string{"get"}, Connect: connectLog(proxy)},
-			{Name: "portforward", GVK: gvk("PodPortForwardOptions"), Verbs: []string{"create", "get"}, Connect: connectPortForward(proxy)},
-			{Name: "proxy", GVK: gvk("PodProxyOptions"), Verbs: proxyVerbs, Connect: connectPod(proxy)},
+			{Name: "portforward", GVK: gvk("PodPortForwardOptions"), New: func() runtime.Object { return &corev1.PodPortForwardOptions{} }, Verbs: []string{"create", "get"}, Connect: connectPortForward(proxy)},
+			{Name: "proxy", GVK: gvk("PodProxyOptions"), New: func() runtime.Object { return &corev1.PodProxyOptions{} }, Verbs: proxyVerbs, Connect: connectPod(proxy)},
 			{Name: "status", View: &resource.View{
 				PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
 					preparePodStatus(obj.(*corev1.Pod), old.(*corev1.Pod))

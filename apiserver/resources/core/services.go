@@ -45,7 +45,7 @@ func services(cfg Config) *resource.Resource {
 			return fields.Set{"spec.clusterIP": s.Spec.ClusterIP, "spec.type": string(s.Spec.Type)}
 		},
 		Subresources: []resource.Subresource{
-			{Name: "proxy", GVK: gvk("ServiceProxyOptions"), Verbs: proxyVerbs, Connect: connectService(cfg.Nodes, cfg.IntN)},
+			{Name: "proxy", GVK: gvk("ServiceProxyOptions"), New: func() runtime.Object { return &corev1.ServiceProxyOptions{} }, Verbs: proxyVerbs, Connect: connectService(cfg.Nodes, cfg.IntN)},
 			{Name: "status", View: &resource.View{
 				PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
 					obj.(*corev1.Service).Spec = old.(*corev1.Service).Spec
