@@ -77,10 +77,10 @@ func embedded(ctx context.Context, cfg *Config) (_ *backend, err error) {
 		}
 	})
 	return &backend{
-		kv:      kv,
-		client:  client,
-		applied: member.Server.KV().Rev,
-		failed:  failed,
+		kv:     kv,
+		client: client,
+		member: member.Server.KV(),
+		failed: failed,
 		stop: func() {
 			close(stopped)
 			stopServing()

@@ -23,6 +23,7 @@ import (
 
 	"github.com/go-logr/logr"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/storage/mvcc"
 
 	"github.com/strake-io/strake/store"
 )
@@ -102,9 +103,9 @@ var (
 // backend is a served etcd, embedded or external.
 type backend struct {
 	kv     keyValue
-	client *clientv3.Client // for watches and leases
-	// applied gives the revision of a lone embedded member; nil for others.
-	applied func() int64
+	client *clientv3.Client // for leases, and for watches of a cluster
+	// member is the state of a lone embedded member; nil for a cluster.
+	member mvcc.WatchableKV
 	// failed brings an error that ends the embedded member.
 	failed <-chan error
 	// stop frees everything, once no call is underway.
@@ -208,7 +209,7 @@ func (s *Store) open(ctx context.Context) (*backend, error) {
 // shut waits for the calls underway and frees the backend.
 func (s *Store) shut(b *backend) {
 	s.closed.Do(func() { close(s.closing) })
-	if b.applied == nil {
+	if b.member == nil {
 		// A call to a cluster that does not answer ends only so.
 		b.client.Close()
 	}

@@ -31,7 +31,7 @@ func (s *Store) Get(ctx context.Context, key string) (*store.KV, int64, error) {
 
 // alone says that what this member has applied is all that was acknowledged, so
 // that a serializable read is a linearizable one.
-func (b *backend) alone() bool { return b.applied != nil }
+func (b *backend) alone() bool { return b.member != nil }
 
 // Revision implements [store.Reader].
 func (s *Store) Revision(ctx context.Context) (int64, error) {
@@ -41,7 +41,7 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 	}
 	defer s.leave()
 	if b.alone() {
-		return b.applied(), nil
+		return b.member.Rev(), nil
 	}
 	resp, err := b.kv.Range(ctx, revisionRequest())
 	if err != nil {

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/metadata"
@@ -24,6 +24,7 @@ const streamKey = "strake-watch"
 // etcd drops the request while a watch catches up.
 const askAgain = 50 * time.Millisecond
 
+// watch is a watch through etcd's client.
 type watch struct {
 	store  *Store
 	client *clientv3.Client
@@ -32,8 +33,7 @@ type watch struct {
 	cancel context.CancelFunc
 	stop   sync.Once
 	events clientv3.WatchChan
-	wanted atomic.Int64 // the revision that Progress asked for
-	asked  chan struct{}
+	wish   wish
 
 	// Owned by the caller of Next.
 	delivered int64
@@ -53,7 +53,10 @@ func (s *Store) Watch(ctx context.Context, prefix string, after int64) (store.Wa
 		return nil, err
 	}
 	defer s.leave()
-	w := &watch{store: s, client: b.client, prefix: prefix, delivered: after, asked: make(chan struct{}, 1)}
+	if b.member != nil {
+		return s.watchMember(ctx, b.member, prefix, after)
+	}
+	w := &watch{store: s, client: b.client, prefix: prefix, delivered: after, wish: newWish()}
 	// It outlives the call, and ends by Stop or with the store.
 	stream := metadata.AppendToOutgoingContext(context.WithoutCancel(ctx), streamKey, strconv.FormatInt(s.watchID.Add(1), 10))
 	w.ctx, w.cancel = context.WithCancel(clientv3.WithRequireLeader(stream))
@@ -104,8 +107,11 @@ func (w *watch) Next(ctx context.Context) (store.Batch, error) {
 			w.Stop()
 			return store.Batch{}, w.err
 		}
+		if w.wish.grant(w.delivered) {
+			return store.Batch{Revision: w.delivered}, nil
+		}
 		var again <-chan time.Time
-		if w.wanted.Load() > w.delivered {
+		if w.wish.pending(w.delivered) {
 			timer := time.NewTimer(askAgain)
 			defer timer.Stop()
 			again = timer.C
@@ -117,11 +123,12 @@ func (w *watch) Next(ctx context.Context) (store.Batch, error) {
 				continue
 			}
 			if batch, ok := w.batch(&resp); ok {
+				w.wish.grant(w.delivered)
 				return batch, nil
 			}
 		case <-again:
 			w.request()
-		case <-w.asked: // look at wanted again
+		case <-w.wish.made:
 		case <-w.store.closing:
 		case <-w.ctx.Done():
 		case <-ctx.Done():
@@ -147,16 +154,21 @@ func (w *watch) batch(resp *clientv3.WatchResponse) (batch store.Batch, ok bool)
 	}
 	batch.Events = make([]store.Event, len(resp.Events))
 	for i, e := range resp.Events {
-		batch.Events[i].KV = toKV(e.Kv)
-		if e.Type == clientv3.EventTypeDelete {
-			batch.Events[i].Type = store.EventDelete
-			batch.Events[i].KV.Value = nil
-		}
+		batch.Events[i] = toEvent((*mvccpb.Event)(e))
 	}
 	// The header may be ahead of what a watch that catches up has been sent.
 	w.delivered = resp.Events[len(resp.Events)-1].Kv.ModRevision
 	batch.Revision = w.delivered
 	return batch, true
+}
+
+func toEvent(e *mvccpb.Event) store.Event {
+	event := store.Event{KV: toKV(e.Kv)}
+	if e.Type == mvccpb.Event_DELETE {
+		event.Type = store.EventDelete
+		event.KV.Value = nil
+	}
+	return event
 }
 
 // Progress implements [store.Watch].
@@ -165,17 +177,8 @@ func (w *watch) Progress(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for {
-		wanted := w.wanted.Load()
-		if wanted >= revision || w.wanted.CompareAndSwap(wanted, revision) {
-			break
-		}
-	}
-	select {
-	case w.asked <- struct{}{}:
-	default:
-	}
 	w.request()
+	w.wish.make(revision)
 	return nil
 }
 

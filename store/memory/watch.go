@@ -20,13 +20,13 @@ type watch struct {
 	wake     chan struct{} // holds one token where there may be something new
 	stopOnce sync.Once
 	stopped  chan struct{}
-	// wanted is the revision that Progress asked for.
+	// wanted is the revision that Progress asked for; 0 for none.
 	wanted atomic.Int64
 
-	// position is the revision up to which Next has looked, and delivered the
-	// one that the last batch said. Both are owned by the caller of Next.
-	position, delivered int64
-	err                 error
+	// Owned by the caller of Next; position is the revision up to which it has
+	// looked.
+	position int64
+	err      error
 }
 
 // Watch implements [store.Watcher].
@@ -65,12 +65,11 @@ func (s *Store) ListAndWatch(ctx context.Context, prefix string) (*store.ListRes
 
 func (s *Store) watchAfter(prefix string, after int64) *watch {
 	w := &watch{
-		store:     s,
-		prefix:    prefix,
-		wake:      make(chan struct{}, 1),
-		stopped:   make(chan struct{}),
-		position:  after,
-		delivered: after,
+		store:    s,
+		prefix:   prefix,
+		wake:     make(chan struct{}, 1),
+		stopped:  make(chan struct{}),
+		position: after,
 	}
 	s.watches[w] = struct{}{}
 	return w
@@ -95,7 +94,6 @@ func (w *watch) Next(ctx context.Context) (store.Batch, error) {
 			return store.Batch{}, w.err
 		}
 		if ok {
-			w.delivered = batch.Revision
 			return batch, nil
 		}
 		select {
@@ -136,7 +134,11 @@ func (w *watch) look() (batch store.Batch, ok bool) {
 		}
 	}
 	batch.Revision = w.position
-	asked := w.wanted.Load() > w.delivered
+	wanted := w.wanted.Load()
+	asked := wanted != 0
+	if wanted <= w.position {
+		w.wanted.CompareAndSwap(wanted, 0) // granted
+	}
 	return batch, len(batch.Events) > 0 || asked
 }
 

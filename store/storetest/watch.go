@@ -168,6 +168,12 @@ func watchResumable(s *suite) {
 
 func watchProgress(s *suite) {
 	w := s.watch("/p/", 0)
+	if err := w.Progress(s.ctx); err != nil {
+		s.Fatalf("Progress: %v", err)
+	}
+	if batch, err := w.Next(s.ctx); err != nil || len(batch.Events) > 0 || batch.Revision < s.revision() {
+		s.Fatalf("a mark where nothing has happened, at %d: %+v, %v", s.revision(), batch, err)
+	}
 	s.put("/p/a", "", store.Absent)
 	for i := range 3 {
 		s.put("/elsewhere", fmt.Sprint(i), store.Any)
