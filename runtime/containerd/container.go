@@ -203,6 +203,12 @@ func (r *Runtime) discard(ctx context.Context, c *container) error {
 	if err := r.deleteTask(ctx, c.id); err != nil {
 		return err
 	}
+	// Missed only where a start or an exit was cut short; most have none.
+	if c.record.StartedAt.IsZero() || c.record.FinishedAt.IsZero() {
+		if err := r.dropExit(ctx, c.id); err != nil {
+			return err
+		}
+	}
 	if err := r.client.ContainerService().Delete(ctx, c.id); err != nil && !errdefs.IsNotFound(err) {
 		return failure(err)
 	}

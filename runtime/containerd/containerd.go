@@ -11,9 +11,11 @@
 //
 // Records of sandboxes and containers are in containerd's metadata. A container is
 // held by its shim, and so are both ends of the FIFOs of its standard streams: when
-// this process dies the container runs on (it waits once 64 KiB of output are
+// this process dies the container runs on (it waits once 256 KiB of output are
 // unread), and the next [Runtime.Run] opens the FIFOs again, goes on with the log
-// file, and learns from the shim what ended meanwhile. Nothing is restarted.
+// file, and learns from the shim what ended meanwhile, with its exit status. Nothing
+// is restarted. What a container printed last is lost only if it ended, too, before
+// the next Run.
 //
 // Everything is in one containerd namespace; what is in others is never looked at.
 package containerd

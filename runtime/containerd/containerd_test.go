@@ -2,6 +2,7 @@ package containerd
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -19,6 +20,10 @@ import (
 
 func TestMain(m *testing.M) {
 	shim.RunIfShim()
+	if dir := os.Getenv(crashDir); dir != "" {
+		fmt.Println(crashingProcess(dir))
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 

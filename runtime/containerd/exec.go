@@ -99,9 +99,11 @@ func (r *Runtime) exec(ctx context.Context, id string, cmd []string, io runtime.
 	defer fifos.remove()
 	defer fifos.close()
 
-	undo, cancel := detached(ctx)
+	// A start that is cut off half way would leave a process that nobody kills: it
+	// is always seen through, and ctx counts from then on.
+	starting, cancel := detached(ctx)
 	defer cancel()
-	_, err = r.tasks.Exec(ctx, &tasks.ExecProcessRequest{
+	_, err = r.tasks.Exec(starting, &tasks.ExecProcessRequest{
 		ContainerID: id, ExecID: execID, Terminal: io.TTY, Spec: spec,
 		Stdin: fifos.path("stdin"), Stdout: fifos.path("stdout"), Stderr: fifos.path("stderr"),
 	})
@@ -117,11 +119,7 @@ func (r *Runtime) exec(ctx context.Context, id string, cmd []string, io runtime.
 			r.log.V(1).Info("deleting an exec", "container", id, "error", derr.Error())
 		}
 	}()
-	if _, err := r.tasks.Start(ctx, &tasks.StartRequest{ContainerID: id, ExecID: execID}); err != nil {
-		if ctx.Err() != nil {
-			_, _ = r.tasks.Kill(undo, &tasks.KillRequest{ContainerID: id, ExecID: execID, Signal: uint32(unix.SIGKILL)})
-			return 0, ctx.Err()
-		}
+	if _, err := r.tasks.Start(starting, &tasks.StartRequest{ContainerID: id, ExecID: execID}); err != nil {
 		return 0, fmt.Errorf("failed to exec in container: failed to start exec %q: %w", execID, failure(errgrpc.ToNative(err)))
 	}
 

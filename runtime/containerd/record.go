@@ -99,6 +99,33 @@ func (r *Runtime) saveContainer(ctx context.Context, id string, record container
 	return failure(err)
 }
 
+// A containerd that starts removes the shims of tasks that have ended meanwhile, and
+// their exit status with them, unless a sandbox has the shim's name. So each
+// container that runs has such a record beside it; it carries nothing else.
+
+// keepsExit labels such a record.
+const keepsExit = "strake.io/keeps-exit"
+
+// keepExit makes containerd keep a container's exit status over its own restart.
+func (r *Runtime) keepExit(ctx context.Context, id string) error {
+	_, err := r.client.SandboxStore().Create(ctx, sandboxstore.Sandbox{
+		ID: id, Runtime: sandboxstore.RuntimeOpts{Name: r.config.Shim}, Sandboxer: "strake",
+		Labels: map[string]string{keepsExit: "true"},
+	})
+	if errdefs.IsAlreadyExists(err) {
+		return nil
+	}
+	return failure(err)
+}
+
+// dropExit undoes keepExit, once the exit is in the container's record.
+func (r *Runtime) dropExit(ctx context.Context, id string) error {
+	if err := r.client.SandboxStore().Delete(ctx, id); err != nil && !errdefs.IsNotFound(err) {
+		return failure(err)
+	}
+	return nil
+}
+
 // newID makes an identifier as containerd's users expect it.
 func newID() (string, error) {
 	var b [32]byte
@@ -116,7 +143,11 @@ func (r *Runtime) load(ctx context.Context) ([]*container, error) {
 		return nil, err
 	}
 	var ids []string
+	keeping := map[string]bool{}
 	for _, s := range stored {
+		if s.Labels[keepsExit] != "" {
+			keeping[s.ID] = true
+		}
 		var record sandboxRecord
 		if err := decode(s.Extensions, &record); err != nil {
 			continue // not ours
@@ -158,6 +189,12 @@ func (r *Runtime) load(ctx context.Context) ([]*container, error) {
 		}
 		if follow {
 			running = append(running, c)
+			delete(keeping, c.id)
+		}
+	}
+	for id := range keeping {
+		if err := r.dropExit(ctx, id); err != nil {
+			return nil, err
 		}
 	}
 	return running, nil

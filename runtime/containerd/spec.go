@@ -130,6 +130,7 @@ func withSeccomp(ctx context.Context, made *containers.Container, s *specs.Spec,
 func arguments(config runtime.ContainerConfig, image imagespec.ImageConfig) ([]string, error) {
 	command, args := config.Command, config.Args
 	if len(command) == 0 {
+		// The image's arguments belong to its entry point.
 		if len(args) == 0 {
 			args = image.Cmd
 		}

@@ -16,6 +16,9 @@ import (
 	"github.com/strake-io/strake/runtime"
 )
 
+// pipeSize is how much output waits for a reader, in bytes.
+const pipeSize = 256 << 10
+
 // streams are the FIFOs of one process, opened at our side. The shim has the other
 // side, and keeps both ends of each open while the process lives, so that ours may
 // come and go.
@@ -43,7 +46,16 @@ func openStreams(dir string, stdin, tty bool) (_ *streams, err error) {
 		if err := unix.Mkfifo(path, 0o600); err != nil && !errors.Is(err, unix.EEXIST) {
 			return nil, fmt.Errorf("fifo %s: %w", path, err)
 		}
-		return os.OpenFile(path, flag|unix.O_NONBLOCK, 0)
+		f, err := os.OpenFile(path, flag|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return nil, err
+		}
+		// Room for what is printed while nobody reads; a refusal leaves the
+		// kernel's 64 KiB.
+		if raw, err := f.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipeSize) })
+		}
+		return f, nil
 	}
 	if stdin {
 		// For both directions, so that opening doesn't wait for the shim.

@@ -56,7 +56,7 @@ func (r *Runtime) StartContainer(ctx context.Context, id string) error {
 		record := c.record
 		c.finish()
 		r.mu.Unlock()
-		if serr := r.saveContainer(undo, id, record); serr != nil {
+		if serr := errors.Join(r.saveContainer(undo, id, record), r.dropExit(undo, id)); serr != nil {
 			r.log.Error(serr, "recording a failed start", "container", id)
 		}
 		r.publish(runtime.Event{SandboxID: record.SandboxID, ContainerID: id})
@@ -82,14 +82,22 @@ func (r *Runtime) launch(ctx context.Context, c *container) error {
 	if err != nil {
 		return err
 	}
+	kept := make(chan error, 1)
+	go func() { kept <- r.keepExit(ctx, c.id) }()
 	created, err := r.tasks.Create(ctx, &tasks.CreateTaskRequest{
 		ContainerID: c.id, Rootfs: mount.ToProto(mounts), Terminal: fifos.tty,
 		Stdin: fifos.path("stdin"), Stdout: fifos.path("stdout"), Stderr: fifos.path("stderr"),
 	})
+	keptErr := <-kept
+	if err == nil && keptErr != nil {
+		err = keptErr
+	}
 	if err != nil {
 		fifos.close()
 		return fmt.Errorf("failed to create containerd task: %w", failure(errgrpc.ToNative(err)))
 	}
+	// From before the start: the process may end before the call returns.
+	started := time.Now()
 	if _, err := r.tasks.Start(ctx, &tasks.StartRequest{ContainerID: c.id}); err != nil {
 		fifos.close()
 		return fmt.Errorf("failed to start containerd task %q: %w", c.id, failure(errgrpc.ToNative(err)))
@@ -97,7 +105,7 @@ func (r *Runtime) launch(ctx context.Context, c *container) error {
 	r.mu.Lock()
 	c.pid, c.streams = created.Pid, fifos
 	c.hub = newHub(fifos, nil)
-	c.record.StartedAt = time.Now()
+	c.record.StartedAt = started
 	c.state = runtime.ContainerRunning
 	record := c.record
 	r.mu.Unlock()
@@ -160,6 +168,8 @@ func (r *Runtime) follow(ctx context.Context, c *container) {
 	record := c.record
 	r.mu.Unlock()
 	if err := r.saveContainer(ctx, c.id, record); err != nil && !errors.Is(err, runtime.ErrNotFound) {
+		r.log.Error(err, "recording an exit", "container", c.id)
+	} else if err := r.dropExit(ctx, c.id); err != nil {
 		r.log.Error(err, "recording an exit", "container", c.id)
 	}
 	r.mu.Lock()
