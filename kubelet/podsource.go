@@ -26,7 +26,7 @@ func (k *Kubelet) podInformer(handler cache.ResourceEventHandler) cache.Controll
 	selector := fields.OneTermEqualSelector("spec.nodeName", k.nodeName()).String()
 	client := k.cfg.Client.CoreV1().Pods(metav1.NamespaceAll)
 	_, controller := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: &cache.ListWatch{
+		ListerWatcher: cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (apiruntime.Object, error) {
 				o.FieldSelector = selector
 				return client.List(ctx, o)
@@ -35,7 +35,7 @@ func (k *Kubelet) podInformer(handler cache.ResourceEventHandler) cache.Controll
 				o.FieldSelector = selector
 				return client.Watch(ctx, o)
 			},
-		},
+		}, k.cfg.Client),
 		ObjectType: &corev1.Pod{},
 		Handler:    handler,
 	})
@@ -46,12 +46,12 @@ func (k *Kubelet) podInformer(handler cache.ResourceEventHandler) cache.Controll
 func (k *Kubelet) serviceInformer() (ServiceLister, cache.Controller) {
 	client := k.cfg.Client.CoreV1().Services(metav1.NamespaceAll)
 	store, controller := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: &cache.ListWatch{
+		ListerWatcher: cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 			ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (apiruntime.Object, error) { return client.List(ctx, o) },
 			WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 				return client.Watch(ctx, o)
 			},
-		},
+		}, k.cfg.Client),
 		ObjectType: &corev1.Service{},
 		Handler:    cache.ResourceEventHandlerFuncs{},
 	})
