@@ -171,7 +171,7 @@ func validateResource(r *resource.Resource) error {
 	switch {
 	case r.GVK.Kind == "" || r.GVK.Version == "" || r.Plural == "":
 		return errors.New("it has no kind, version or plural")
-	case r.New == nil || r.NewList == nil:
+	case r.New == nil || r.NewList == nil && r.Create == nil:
 		return errors.New("it needs New and NewList")
 	}
 	for i := range r.Subresources {
@@ -211,7 +211,9 @@ func newScheme(resources []*resource.Resource) *runtime.Scheme {
 	}
 	for _, r := range resources {
 		add(r.GVK, r.New())
-		add(listKind(r), r.NewList())
+		if r.NewList != nil {
+			add(listKind(r), r.NewList())
+		}
 		for i := range r.Subresources {
 			if s := &r.Subresources[i]; s.New != nil {
 				add(s.GVK, s.New())

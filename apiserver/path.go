@@ -347,11 +347,18 @@ func (x *exchange) recoverPanic() {
 
 // write is what the registry is told of this request's writes.
 func (x *exchange) write(verb string, dryRun bool, manager string) registry.Write {
+	req := resource.Request{
+		User: x.user, Verb: verb, Namespace: x.namespace(), Name: x.info.Name,
+		Subresource: x.info.Subresource, DryRun: dryRun,
+	}
+	if x.sub != nil && x.sub.Connect != nil {
+		req.Query = x.query
+		if x.info.Tail != "" {
+			req.Path = "/" + x.info.Tail
+		}
+	}
 	return registry.Write{
-		Request: resource.Request{
-			User: x.user, Verb: verb, Namespace: x.namespace(), Name: x.info.Name,
-			Subresource: x.info.Subresource, DryRun: dryRun,
-		},
+		Request: req,
 		Manager: manager,
 		Warn:    x.warn,
 	}

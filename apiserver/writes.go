@@ -14,6 +14,9 @@ import (
 )
 
 func (x *exchange) create() error {
+	if x.resource.Create != nil {
+		return x.createUnstored()
+	}
 	out, err := x.accepts(x.offer())
 	if err != nil {
 		return err

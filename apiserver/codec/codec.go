@@ -197,6 +197,15 @@ type Storage struct {
 	gvk   schema.GroupVersionKind
 	media Media
 	make  func() runtime.Object
+	// Where objects are stored as those of another kind; nil elsewhere.
+	as       *Storage
+	to, from func(obj runtime.Object) (runtime.Object, error)
+}
+
+// As stores objects in the form of another kind: to makes that kind's object of
+// one of this kind, from the reverse.
+func (s *Storage) As(other *Storage, to, from func(obj runtime.Object) (runtime.Object, error)) *Storage {
+	return &Storage{codec: s.codec, gvk: s.gvk, media: s.media, make: s.make, as: other, to: to, from: from}
 }
 
 // Storage of a kind whose empty objects make returns.
@@ -211,6 +220,13 @@ func (c *Codec) Storage(gvk schema.GroupVersionKind, make func() runtime.Object)
 // Encode makes the stored bytes of obj. Its TypeMeta need not be set; its
 // resourceVersion should be empty, since the store's revision is the version.
 func (s *Storage) Encode(obj runtime.Object) ([]byte, error) {
+	if s.as != nil {
+		stored, err := s.to(obj)
+		if err != nil {
+			return nil, fmt.Errorf("encode %s: %w", s.gvk.Kind, err)
+		}
+		return s.as.Encode(stored)
+	}
 	item, err := Item(s.media, obj)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", s.gvk.Kind, err)
@@ -227,6 +243,17 @@ func (s *Storage) Encode(obj runtime.Object) ([]byte, error) {
 // Decode reads stored bytes in either form. The object comes without TypeMeta, as
 // client-go's typed objects do; an unstructured one keeps it.
 func (s *Storage) Decode(data []byte) (runtime.Object, error) {
+	if s.as != nil {
+		stored, err := s.as.Decode(data)
+		if err != nil {
+			return nil, err
+		}
+		obj, err := s.from(stored)
+		if err != nil {
+			return nil, fmt.Errorf("decode %s: %w", s.gvk.Kind, err)
+		}
+		return obj, nil
+	}
 	obj := s.make()
 	if bytes.HasPrefix(data, protobufMagic) {
 		var unknown runtime.Unknown

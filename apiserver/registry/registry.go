@@ -58,11 +58,21 @@ type Set struct {
 // NewSet makes the registries and adds them to the cache.
 func NewSet(config Config, resources []*resource.Resource) (*Set, error) {
 	set := &Set{config: config, registries: make(map[schema.GroupResource]*Registry, len(resources))}
+	stored := make(map[schema.GroupResource]*resource.Resource, len(resources))
 	for _, res := range resources {
-		if set.registries[res.GroupResource()] != nil {
+		if stored[res.GroupResource()] != nil {
 			return nil, fmt.Errorf("resource %s is declared twice", res.GroupResource())
 		}
-		r, err := set.newRegistry(res)
+		stored[res.GroupResource()] = res
+	}
+	for _, res := range resources {
+		as := res
+		if res.StoredAs != nil {
+			if as = stored[res.StoredAs.Of]; as == nil {
+				return nil, fmt.Errorf("resource %s is stored as %s, which is not served", res.GroupResource(), res.StoredAs.Of)
+			}
+		}
+		r, err := set.newRegistry(res, as)
 		if err != nil {
 			return nil, err
 		}
@@ -87,13 +97,17 @@ type Registry struct {
 	managers map[string]*fieldmanager.Manager
 }
 
-func (s *Set) newRegistry(res *resource.Resource) (*Registry, error) {
+// newRegistry makes the registry of res, whose objects are stored as those of as.
+func (s *Set) newRegistry(res, as *resource.Resource) (*Registry, error) {
 	r := &Registry{
 		Resource: res,
 		set:      s,
 		storage:  s.config.Codec.Storage(res.GVK, res.New),
-		prefix:   "/registry/" + storagePrefix(res) + "/",
+		prefix:   "/registry/" + storagePrefix(as) + "/",
 		managers: map[string]*fieldmanager.Manager{},
+	}
+	if res != as {
+		r.storage = r.storage.As(s.config.Codec.Storage(as.GVK, as.New), res.StoredAs.ToStored, res.StoredAs.FromStored)
 	}
 	if err := r.addManagers(); err != nil {
 		return nil, err

@@ -91,7 +91,6 @@ func ToCore(e *eventsv1.Event) *corev1.Event {
 	if in.Series != nil {
 		out.Series = &corev1.EventSeries{Count: in.Series.Count, LastObservedTime: in.Series.LastObservedTime}
 	}
-	out.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Event"))
 	return out
 }
 
@@ -108,7 +107,6 @@ func FromCore(e *corev1.Event) *eventsv1.Event {
 	if in.Series != nil {
 		out.Series = &eventsv1.EventSeries{Count: in.Series.Count, LastObservedTime: in.Series.LastObservedTime}
 	}
-	out.SetGroupVersionKind(eventsv1.SchemeGroupVersion.WithKind("Event"))
 	return out
 }
 
