@@ -104,7 +104,7 @@ func (l *loop) together(ctx context.Context, key Key, writes []Write) ([]Object,
 // be looked at again, and records its event.
 func (l *loop) write(ctx context.Context, key Key, w Write) (Object, error) {
 	token := l.expectations.begin()
-	result, err := send(ctx, l.env.Client, w)
+	result, err := send(ctx, l.env.Client, l.env.Metadata, w)
 	if err == nil {
 		l.expect(key, w, result)
 	}

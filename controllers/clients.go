@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 )
 
 // typedClient is the shape that client-go's generated clients share.
@@ -31,9 +32,11 @@ type statusClient[T Object] interface {
 }
 
 // send carries out one write with the client of its kind. The result is nil for a delete.
-func send(ctx context.Context, c kubernetes.Interface, w Write) (Object, error) {
+func send(ctx context.Context, c kubernetes.Interface, m metadata.Interface, w Write) (Object, error) {
 	ns := w.Object.GetNamespace()
 	switch o := w.Object.(type) {
+	case *metav1.PartialObjectMetadata:
+		return actAny(ctx, m, o, w)
 	case *corev1.Pod:
 		return act(ctx, c.CoreV1().Pods(ns), o, w)
 	case *corev1.Node:
@@ -73,7 +76,7 @@ func send(ctx context.Context, c kubernetes.Interface, w Write) (Object, error) 
 
 // live reads the object as the API has it now.
 func live(ctx context.Context, c kubernetes.Interface, o Object) (Object, error) {
-	return send(ctx, c, Write{Verb: get, Object: o})
+	return send(ctx, c, nil, Write{Verb: get, Object: o})
 }
 
 // get is the verb of a live read; plans cannot use it.
@@ -106,12 +109,7 @@ func act[T Object](ctx context.Context, c typedClient[T], o T, w Write) (Object,
 		if !ok {
 			return nil, fmt.Errorf("%T cannot be deleted", o)
 		}
-		opts := w.DeleteOptions
-		if opts.Preconditions == nil && o.GetUID() != "" {
-			uid := o.GetUID()
-			opts.Preconditions = &metav1.Preconditions{UID: &uid}
-		}
-		return nil, d.Delete(ctx, o.GetName(), opts)
+		return nil, d.Delete(ctx, o.GetName(), deleteOptions(o, w))
 	default:
 		return nil, fmt.Errorf("%T: no verb %q", o, w.Verb)
 	}
@@ -119,4 +117,38 @@ func act[T Object](ctx context.Context, c typedClient[T], o T, w Write) (Object,
 		return nil, err
 	}
 	return result, nil
+}
+
+// deleteOptions makes sure that what is deleted is what was seen.
+func deleteOptions(o Object, w Write) metav1.DeleteOptions {
+	opts := w.DeleteOptions
+	if opts.Preconditions == nil && o.GetUID() != "" {
+		uid := o.GetUID()
+		opts.Preconditions = &metav1.Preconditions{UID: &uid}
+	}
+	return opts
+}
+
+// actAny carries out a write about an object of any kind.
+func actAny(ctx context.Context, m metadata.Interface, o *metav1.PartialObjectMetadata, w Write) (Object, error) {
+	if m == nil || w.Resource.Empty() {
+		return nil, fmt.Errorf("%s of an object of any kind needs Config.Metadata and a resource", w.Verb)
+	}
+	var c metadata.ResourceInterface = m.Resource(w.Resource)
+	if o.Namespace != "" {
+		c = m.Resource(w.Resource).Namespace(o.Namespace)
+	}
+	switch w.Verb {
+	case Patch:
+		result, err := c.Patch(ctx, o.Name, w.PatchType, w.PatchData, metav1.PatchOptions{})
+		if err != nil {
+			return nil, err
+		}
+		return result, nil
+	case Delete:
+		return nil, c.Delete(ctx, o.Name, deleteOptions(o, w))
+	case DeleteCollection:
+		return nil, c.DeleteCollection(ctx, w.DeleteOptions, metav1.ListOptions{})
+	}
+	return nil, fmt.Errorf("objects of any kind: no verb %q", w.Verb)
 }

@@ -5,6 +5,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -75,6 +76,9 @@ const (
 	Patch        Verb = "patch"
 	Delete       Verb = "delete"
 	Finalize     Verb = "finalize" // namespaces only
+	// DeleteCollection deletes all objects of Write.Resource in the namespace
+	// of Write.Object.
+	DeleteCollection Verb = "delete-collection"
 )
 
 // Write is one request to the API.
@@ -84,6 +88,10 @@ type Write struct {
 	// delete, the object it is about. Delete carries its UID as precondition.
 	// Never a changed object of an informer's cache: change a copy.
 	Object Object
+
+	// Resource says what kind of object a *metav1.PartialObjectMetadata stands
+	// for: with it, objects of any kind can be patched and deleted.
+	Resource schema.GroupVersionResource
 
 	// PatchType, PatchData and Subresource describe a patch.
 	PatchType   types.PatchType

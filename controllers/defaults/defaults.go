@@ -10,6 +10,8 @@ import (
 	"github.com/strake-io/strake/controllers/endpoints"
 	"github.com/strake-io/strake/controllers/endpointslice"
 	"github.com/strake-io/strake/controllers/endpointslicemirroring"
+	"github.com/strake-io/strake/controllers/garbagecollector"
+	"github.com/strake-io/strake/controllers/namespace"
 	"github.com/strake-io/strake/controllers/nodeipam"
 	"github.com/strake-io/strake/controllers/nodelifecycle"
 	"github.com/strake-io/strake/controllers/podgc"
@@ -34,7 +36,8 @@ type Config struct {
 	TerminatedPodThreshold int
 }
 
-// All are the registrations of all controllers.
+// All are the registrations of all controllers. Two of them, the garbage
+// collector and the namespace controller, need controllers.Config.Metadata.
 func All(c Config) []controllers.Registration {
 	all := []controllers.Registration{
 		replication.New(),
@@ -43,6 +46,9 @@ func All(c Config) []controllers.Registration {
 		endpoints.New(),
 		endpointslice.New(),
 		endpointslicemirroring.New(),
+		namespace.NewSystem(),
+		namespace.New(),
+		garbagecollector.New(garbagecollector.Config{}),
 		serviceaccount.New(),
 		nodelifecycle.New(nodelifecycle.Config{Grace: c.NodeGrace}),
 		tainteviction.New(),

@@ -144,11 +144,15 @@ func (c *controller) reconcile(_ context.Context, key controllers.Key) (controll
 	if err != nil {
 		return controllers.Plan{}, err
 	}
-	all, err := c.nodes.List(labels.Everything())
-	if err != nil {
-		return controllers.Plan{}, err
+	var zones map[string]Zone
+	cut := false
+	if readiness(n) != corev1.ConditionTrue { // only then the others matter
+		all, err := c.nodes.List(labels.Everything())
+		if err != nil {
+			return controllers.Plan{}, err
+		}
+		zones, cut = Zones(all)
 	}
-	zones, cut := Zones(all)
 	now := time.Now()
 	v := View{Node: n, Pods: c.index.On(n.Name), Cut: cut, Grace: c.config.Grace, Startup: c.config.Startup}
 

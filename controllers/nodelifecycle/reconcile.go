@@ -55,11 +55,8 @@ func decide(v View, now time.Time) controllers.Plan {
 	wait := silentAt(v).Sub(now)
 	if wait <= 0 {
 		if writes := unknown(n, now); len(writes) > 0 {
-			plan := controllers.Do(append(writes, podsNotReady(v.Pods, now)...)...)
-			if status == corev1.ConditionTrue {
-				plan.Events = append(plan.Events, notReady(n))
-			}
-			return plan
+			// The pods and the taints follow when the node shows it.
+			return controllers.Do(writes...)
 		}
 		wait = recheck
 	}
