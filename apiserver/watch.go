@@ -172,15 +172,16 @@ func (st *stream) run(ctx context.Context, opts *internalversion.ListOptions, in
 // deliver sends one change as this watch sees it: an object that comes to be
 // selected is added, one that is not any more deleted.
 func (st *stream) deliver(ev *cache.Event) error {
-	was := ev.Old != nil && st.registry.Matches(st.sel, ev.Old.Object)
-	is := ev.Type != cache.Deleted && st.registry.Matches(st.sel, ev.Entry.Object)
+	old, now := st.registry.Face(ev.Old), st.registry.Face(ev.Entry)
+	was := old != nil && st.registry.Matches(st.sel, old.Object)
+	is := ev.Type != cache.Deleted && now != nil && st.registry.Matches(st.sel, now.Object)
 	switch {
 	case is && was:
-		return st.event(watch.Modified, ev.Entry)
+		return st.event(watch.Modified, now)
 	case is:
-		return st.event(watch.Added, ev.Entry)
+		return st.event(watch.Added, now)
 	case was:
-		return st.event(watch.Deleted, ev.Left())
+		return st.event(watch.Deleted, st.registry.Face(ev.Left()))
 	}
 	return nil
 }

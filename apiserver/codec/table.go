@@ -103,7 +103,7 @@ func WriteTable(w io.Writer, out Output, list metav1.ListMeta, columns []metav1.
 	if whole {
 		target = &b
 	}
-	head, err := json.Marshal(NewTable(list, columns, []metav1.TableRow{}...))
+	head, err := json.Marshal(NewTable(list, columns))
 	if err != nil {
 		return err
 	}

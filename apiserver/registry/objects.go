@@ -55,7 +55,9 @@ func (s *Set) List(ctx context.Context, of schema.GroupResource, namespace strin
 	}
 	var objects []runtime.Object
 	snapshot.Ascend(prefix, "", func(e *cache.Entry) bool {
-		objects = append(objects, e.Object)
+		if e = r.Face(e); e != nil {
+			objects = append(objects, e.Object)
+		}
 		return true
 	})
 	return objects, nil

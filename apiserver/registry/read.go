@@ -103,7 +103,7 @@ func (r *Registry) Get(ctx context.Context, namespace, name, version string) (*c
 	if err != nil {
 		return nil, err
 	}
-	if e := snapshot.Get(r.key(namespace, name)); e != nil {
+	if e := r.Face(snapshot.Get(r.key(namespace, name))); e != nil {
 		return e, nil
 	}
 	return nil, r.notFound(name)
@@ -182,6 +182,9 @@ func (r *Registry) collect(page *Page, snapshot *cache.Snapshot, opts ListOption
 		page.Entries = make([]*cache.Entry, 0, snapshot.Len())
 	}
 	visit := func(e *cache.Entry) bool {
+		if e = r.Face(e); e == nil {
+			return true
+		}
 		if !all && !r.Matches(opts.Selection, e.Object) {
 			return true
 		}

@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -65,14 +66,16 @@ func NewSet(config Config, resources []*resource.Resource) (*Set, error) {
 		}
 		stored[res.GroupResource()] = res
 	}
-	for _, res := range resources {
-		as := res
-		if res.StoredAs != nil {
-			if as = stored[res.StoredAs.Of]; as == nil {
-				return nil, fmt.Errorf("resource %s is stored as %s, which is not served", res.GroupResource(), res.StoredAs.Of)
-			}
+	// The faces of what others store come last: they share those ones' cache.
+	ordered := slices.Clone(resources)
+	slices.SortStableFunc(ordered, func(a, b *resource.Resource) int {
+		return boolToInt(a.StoredAs != nil) - boolToInt(b.StoredAs != nil)
+	})
+	for _, res := range ordered {
+		if res.StoredAs != nil && (stored[res.StoredAs.Of] == nil || stored[res.StoredAs.Of].StoredAs != nil) {
+			return nil, fmt.Errorf("resource %s is stored as %s, which is not stored here", res.GroupResource(), res.StoredAs.Of)
 		}
-		r, err := set.newRegistry(res, as)
+		r, err := set.newRegistry(res)
 		if err != nil {
 			return nil, err
 		}
@@ -97,20 +100,29 @@ type Registry struct {
 	managers map[string]*fieldmanager.Manager
 }
 
-// newRegistry makes the registry of res, whose objects are stored as those of as.
-func (s *Set) newRegistry(res, as *resource.Resource) (*Registry, error) {
+func boolToInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (s *Set) newRegistry(res *resource.Resource) (*Registry, error) {
 	r := &Registry{
 		Resource: res,
 		set:      s,
 		storage:  s.config.Codec.Storage(res.GVK, res.New),
-		prefix:   "/registry/" + storagePrefix(as) + "/",
+		prefix:   "/registry/" + storagePrefix(res) + "/",
 		managers: map[string]*fieldmanager.Manager{},
-	}
-	if res != as {
-		r.storage = r.storage.As(s.config.Codec.Storage(as.GVK, as.New), res.StoredAs.ToStored, res.StoredAs.FromStored)
 	}
 	if err := r.addManagers(); err != nil {
 		return nil, err
+	}
+	if as := res.StoredAs; as != nil {
+		of := s.registries[as.Of]
+		r.storage = r.storage.As(of.storage, as.ToStored, as.FromStored)
+		r.prefix, r.cached = of.prefix, of.cached
+		return r, nil
 	}
 	indexes := map[string]func(runtime.Object) []string{}
 	for _, name := range res.IndexedFields {
@@ -217,7 +229,7 @@ func (r *Registry) current(ctx context.Context, key string) (*state, error) {
 	if err != nil {
 		return nil, r.readError(err, 0)
 	}
-	if e := snapshot.Get(key); e != nil {
+	if e := r.Face(snapshot.Get(key)); e != nil {
 		return &state{obj: e.Object, revision: e.Revision}, nil
 	}
 	return r.stored(ctx, key)

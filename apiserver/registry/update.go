@@ -59,7 +59,11 @@ func (r *Registry) Update(ctx context.Context, w Write, change Change) (obj runt
 			if obj, err = change.Create(); err != nil {
 				return nil, false, err
 			}
-			obj, err = r.create(ctx, w, obj)
+			fresh := w
+			if change.Applied {
+				fresh.Manager = ""
+			}
+			obj, err = r.create(ctx, fresh, obj)
 			if !apierrors.IsAlreadyExists(err) {
 				return obj, true, err
 			}
@@ -181,8 +185,7 @@ func (r *Registry) checkIdentity(w Write, change Change, obj, old metav1.Object)
 // check prepares the new object and validates the transition.
 func (r *Registry) check(w Write, change Change, obj, old runtime.Object, accessor, oldAccessor metav1.Object) error {
 	res := r.Resource
-	accessor.SetGeneration(oldAccessor.GetGeneration())
-	accessor.SetSelfLink("")
+	keepSystemFields(accessor, oldAccessor)
 	prepare := res.PrepareForUpdate
 	if change.View != nil {
 		prepare = change.View.PrepareForUpdate
@@ -212,6 +215,25 @@ func (r *Registry) check(w Write, change Change, obj, old runtime.Object, access
 		w.warn(res.Warnings(obj, old))
 	}
 	return nil
+}
+
+// keepSystemFields fills in what a client may leave out and may not change; what it
+// changes all the same, the validation finds. A deletion cannot be taken back.
+func keepSystemFields(obj, old metav1.Object) {
+	obj.SetGeneration(old.GetGeneration())
+	obj.SetSelfLink("")
+	if obj.GetUID() == "" {
+		obj.SetUID(old.GetUID())
+	}
+	if created := obj.GetCreationTimestamp(); created.IsZero() {
+		obj.SetCreationTimestamp(old.GetCreationTimestamp())
+	}
+	if obj.GetDeletionTimestamp() == nil {
+		obj.SetDeletionTimestamp(old.GetDeletionTimestamp())
+	}
+	if obj.GetDeletionGracePeriodSeconds() == nil {
+		obj.SetDeletionGracePeriodSeconds(old.GetDeletionGracePeriodSeconds())
+	}
 }
 
 // replace writes obj in place of the current state, deletes where the last thing
