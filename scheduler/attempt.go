@@ -151,10 +151,12 @@ func (m boundMessage) apply(l *loop) {
 	l.queue.entries[uid] = e
 	if m.result.status.IsRejected() {
 		// Things may have happened while a plugin held it; so it does not wait for
-		// the next one, only for its back-off.
+		// the next one, but for its back-off, and for all of it: two pods that are
+		// refused in turn would else wake each other without end.
 		message := fmt.Sprintf("0/1 nodes are available:%s", histogram(count(m.result.status.Reasons)))
 		l.metrics.attempted("unschedulable", now.Sub(f.start))
 		l.queue.reject(e, []string{m.result.plugin}, now)
+		e.failed = true
 		l.queue.activate(e, now)
 		l.tell(e, corev1.PodReasonUnschedulable, message, now)
 		return

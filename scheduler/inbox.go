@@ -56,7 +56,7 @@ type podMessage struct {
 
 // listen puts in the inbox what the informers hear of nodes and pods. synced
 // report that everything there was at the start is in it.
-func (b *inbox) listen(f informers.SharedInformerFactory, schedulerName string) (synced []cache.InformerSynced, stop func(), err error) {
+func (b *inbox) listen(f informers.SharedInformerFactory, schedulerName string) (synced []cache.DoneChecker, stop func(), err error) {
 	var stops []func()
 	stop = func() {
 		for _, s := range stops {
@@ -68,7 +68,7 @@ func (b *inbox) listen(f informers.SharedInformerFactory, schedulerName string) 
 		if err != nil {
 			return err
 		}
-		synced = append(synced, r.HasSynced)
+		synced = append(synced, r.HasSyncedChecker())
 		stops = append(stops, func() { _ = i.RemoveEventHandler(r) })
 		return nil
 	}
@@ -179,6 +179,13 @@ func trim(obj any) (any, error) {
 }
 
 // waitFor returns true once all have synced, false when ctx ends first.
-func waitFor(ctx context.Context, synced []cache.InformerSynced) bool {
-	return cache.WaitForCacheSync(ctx.Done(), synced...)
+func waitFor(ctx context.Context, synced []cache.DoneChecker) bool {
+	for _, s := range synced {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-s.Done():
+		}
+	}
+	return true
 }

@@ -35,7 +35,8 @@ type entry struct {
 	notBefore time.Time
 	// since is when it became unschedulable.
 	since time.Time
-	// failed says that the last attempt ended in an error, not in an answer.
+	// failed says that the last attempt ended in an error, or was refused after a
+	// node was found: then the back-off is not cut short.
 	failed bool
 	// gatedBy names the plugin that keeps a gated pod out.
 	gatedBy string

@@ -230,3 +230,5 @@ func (c *testCluster) eventObjects(pod string) []corev1.Event {
 	}
 	return out
 }
+
+func resourceOne() *resource.Quantity { return resource.NewQuantity(1, resource.DecimalSI) }

@@ -49,8 +49,8 @@ func toleratesCordon(pod *framework.PodInfo) bool {
 
 // EventsToRegister says that a node that is not cordoned may help.
 func (Plugin) EventsToRegister() []framework.EventHint {
-	return []framework.EventHint{{On: framework.NodeAdd | framework.NodeUpdateTaint, Helps: func(_ *framework.PodInfo, e *framework.ClusterEvent) bool {
-		return e.Node == nil || !e.Node.Spec.Unschedulable
+	return []framework.EventHint{{On: framework.NodeAdd | framework.NodeUpdateTaint, Helps: func(pod *framework.PodInfo, e *framework.ClusterEvent) bool {
+		return e.Node == nil || !e.Node.Spec.Unschedulable || toleratesCordon(pod)
 	}}}
 }
 
