@@ -1,0 +1,185 @@
+package strake
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/metadata"
+
+	"github.com/strake-io/strake/apiserver"
+	"github.com/strake-io/strake/apiserver/allocator"
+	"github.com/strake-io/strake/apiserver/authn"
+	"github.com/strake-io/strake/apiserver/authz"
+	"github.com/strake-io/strake/apiserver/nodeproxy"
+	"github.com/strake-io/strake/apiserver/openapi"
+	"github.com/strake-io/strake/apiserver/resources"
+	"github.com/strake-io/strake/apiserver/resources/core"
+	"github.com/strake-io/strake/controllers"
+	"github.com/strake-io/strake/controllers/defaults"
+	"github.com/strake-io/strake/scheduler"
+)
+
+// allocation is what services are given from: cluster IPs and node ports.
+type allocation struct {
+	addresses []*allocator.Addresses
+	ports     *allocator.Ports
+	repairer  *allocator.Repairer
+}
+
+func (c *ControlPlane) assembleAllocation() (err error) {
+	a := &allocation{}
+	pick := rand.IntN
+	if c.config.Rand != nil {
+		pick = locked(rand.New(c.config.Rand))
+	}
+	for _, cidr := range c.config.ServiceCIDRs {
+		pool, err := allocator.NewAddresses(allocator.AddressConfig{Store: c.config.Store, CIDR: cidr, IntN: pick})
+		if err != nil {
+			return err
+		}
+		a.addresses = append(a.addresses, pool)
+	}
+	if a.ports, err = allocator.NewPorts(allocator.PortConfig{Store: c.config.Store, IntN: pick}); err != nil {
+		return err
+	}
+	a.repairer = allocator.NewRepairer(c.config.Store, a.addresses, a.ports)
+	c.allocation = a
+	return nil
+}
+
+// locked makes a random source safe for concurrent use.
+func locked(r *rand.Rand) func(n int) int {
+	var mu sync.Mutex // guards r
+	return func(n int) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return r.IntN(n)
+	}
+}
+
+func (c *ControlPlane) assembleServer() error {
+	if err := c.assembleAllocation(); err != nil {
+		return err
+	}
+	dial := c.pipes.Dial
+	if c.config.DialKubelet != nil {
+		dial = c.pipes.Or(c.config.DialKubelet)
+	}
+	nodes, err := nodeproxy.New(nodeproxy.Config{Dial: dial, Logger: c.config.Logger.WithName("nodeproxy")})
+	if err != nil {
+		return err
+	}
+	if c.config.Authenticator == nil {
+		c.config.Authenticator = authn.New(authn.Config{})
+	}
+	if c.config.Authorizer == nil {
+		c.config.Authorizer = authz.New()
+	}
+	all, err := resources.BuiltIn(resources.Config{
+		Nodes: nodes, Addresses: c.allocation.addresses, Ports: c.allocation.ports,
+		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer,
+	})
+	if err != nil {
+		return err
+	}
+	all = append(all, c.config.Resources...)
+	documents, err := openapi.New(openapi.Config{Resources: all, Version: apiserver.DefaultVersion})
+	if err != nil {
+		return err
+	}
+	c.server, err = apiserver.New(apiserver.Config{
+		Store: c.config.Store, Resources: all, OpenAPI: documents,
+		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer, Admission: c.config.Admission,
+		Checks: c.config.Checks, Rand: c.config.Rand,
+		Logger: c.config.Logger.WithName("apiserver"), Registerer: c.config.Registry,
+	})
+	if err != nil {
+		return err
+	}
+	c.admin, err = c.client(administrator)
+	return err
+}
+
+func (c *ControlPlane) assembleScheduler() error {
+	client, err := c.client(schedulerUser)
+	if err != nil {
+		return err
+	}
+	c.informers = c.server.Informers(client, 0)
+	c.scheduler, err = scheduler.New(scheduler.Config{
+		Client: client, Informers: c.informers, ScorePlugins: c.config.ScorePlugins, Rand: c.config.Rand,
+		Logger: c.config.Logger.WithName("scheduler"), Registerer: c.config.Registry,
+	})
+	return err
+}
+
+func (c *ControlPlane) assembleControllers() error {
+	client, err := c.client(controllerUser)
+	if err != nil {
+		return err
+	}
+	objects, err := metadata.NewForConfig(c.RESTConfig(controllerUser))
+	if err != nil {
+		return fmt.Errorf("strake: metadata client: %w", err)
+	}
+	builtIn := defaults.All(defaults.Config{RootCA: c.config.RootCA, ClusterCIDRs: c.config.ClusterCIDRs})
+	c.runner, err = controllers.New(controllers.Config{
+		Client: client, Metadata: objects, Informers: c.informers, Controllers: append(builtIn, c.config.Controllers...),
+		Logger: c.config.Logger.WithName("controllers"), Registerer: c.config.Registry,
+	})
+	return err
+}
+
+// bootstrap makes what every cluster has from the start, closes done, and keeps
+// the allocations and the service of the API itself in order until ctx ends.
+func (c *ControlPlane) bootstrap(ctx context.Context, done chan<- struct{}) error {
+	if err := c.publishKubernetesService(ctx); err != nil {
+		return err
+	}
+	close(done)
+	return c.allocation.repairer.Run(ctx, repairInterval, func(repaired allocator.Repaired, err error) {
+		if err != nil && ctx.Err() == nil {
+			c.config.Logger.Error(err, "Could not look for leaked cluster IPs and node ports")
+		}
+	})
+}
+
+const repairInterval = 10 * time.Minute
+
+// publishKubernetesService leads the service "kubernetes" to where the API is
+// advertised.
+func (c *ControlPlane) publishKubernetesService(ctx context.Context) error {
+	if !c.config.Advertise.IsValid() {
+		return nil
+	}
+	port := int32(c.config.Advertise.Port())
+	service := core.KubernetesService(c.allocation.addresses[0].First(), port)
+	endpoints, slice := core.KubernetesEndpoints([]netip.Addr{c.config.Advertise.Addr()}, port)
+	client, err := c.client(serverUser)
+	if err != nil {
+		return err
+	}
+	_, err = client.CoreV1().Services(service.Namespace).Create(ctx, service, metav1.CreateOptions{})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("publishing the service kubernetes: %w", err)
+	}
+	if _, err = client.CoreV1().Endpoints(endpoints.Namespace).Update(ctx, endpoints, metav1.UpdateOptions{}); apierrors.IsNotFound(err) {
+		_, err = client.CoreV1().Endpoints(endpoints.Namespace).Create(ctx, endpoints, metav1.CreateOptions{})
+	}
+	if err != nil {
+		return fmt.Errorf("publishing the endpoints of kubernetes: %w", err)
+	}
+	if _, err = client.DiscoveryV1().EndpointSlices(slice.Namespace).Update(ctx, slice, metav1.UpdateOptions{}); apierrors.IsNotFound(err) {
+		_, err = client.DiscoveryV1().EndpointSlices(slice.Namespace).Create(ctx, slice, metav1.CreateOptions{})
+	}
+	if err != nil {
+		return fmt.Errorf("publishing the endpoint slice of kubernetes: %w", err)
+	}
+	return nil
+}

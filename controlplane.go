@@ -1,0 +1,208 @@
+package strake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/strake-io/strake/apiserver"
+	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/nodeproxy"
+	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/controllers"
+	"github.com/strake-io/strake/internal/stages"
+	"github.com/strake-io/strake/scheduler"
+	"github.com/strake-io/strake/scheduler/framework"
+	"github.com/strake-io/strake/store"
+	"github.com/strake-io/strake/store/memory"
+)
+
+// ControlPlaneConfig configures a [ControlPlane]. The zero value is a control plane
+// on a store in memory that only this process can reach.
+type ControlPlaneConfig struct {
+	// Store keeps the state; nil means a store in memory that ends with the
+	// control plane. A store that is a [store.Runner] is run by it.
+	Store store.Store
+
+	// Authenticator says who a request is from that comes through Handler; nil
+	// takes all for anonymous. Clients in this process need none.
+	Authenticator authenticator.Request
+	// Authorizer says what a user may do; nil means the built-in rules of
+	// apiserver/authz.
+	Authorizer authorizer.Authorizer
+	// Admission plugins beside the built-in ones.
+	Admission []admission.Plugin
+	// Resources beside the built-in ones: the program's own types.
+	Resources []*resource.Resource
+
+	// ServiceCIDRs are the ranges of cluster IPs, at most one of each family;
+	// empty means 10.96.0.0/12. A cluster's do not change.
+	ServiceCIDRs []netip.Prefix
+	// ClusterCIDRs are the ranges that nodes get their pods' ranges from; empty
+	// means 10.244.0.0/16.
+	ClusterCIDRs []netip.Prefix
+	// Advertise is where clients inside the cluster reach the API; the service
+	// "kubernetes" leads there. The zero value publishes no such service.
+	Advertise netip.AddrPort
+	// RootCA is the PEM certificate that clients inside the cluster trust the
+	// API by, published in each namespace; empty publishes none.
+	RootCA []byte
+
+	// DialKubelet connects to the kubelets of nodes that do not run in this
+	// process; nil knows no such nodes. See nodeproxy.DialTLS.
+	DialKubelet nodeproxy.DialFunc
+
+	// ScorePlugins are added to the scheduler's profile.
+	ScorePlugins []framework.Weighted
+	// Controllers beside the built-in ones.
+	Controllers []controllers.Registration
+	// Checks of /readyz beside the built-in ones.
+	Checks []apiserver.Check
+
+	// Rand is where the scheduler's ties and the server's generated names come
+	// from; nil means at random. Give two clusters two.
+	Rand rand.Source
+	// Logger; the zero value is silent.
+	Logger logr.Logger
+	// Registry takes the metrics and serves them; nil means one of its own.
+	Registry *prometheus.Registry
+}
+
+// ControlPlane is the API server on its store, the scheduler and the controllers.
+type ControlPlane struct {
+	config     ControlPlaneConfig
+	ownStore   bool
+	server     *apiserver.Server
+	allocation *allocation
+	pipes      *nodeproxy.Pipes
+	informers  informers.SharedInformerFactory
+	scheduler  *scheduler.Scheduler
+	runner     *controllers.Runner
+	admin      kubernetes.Interface
+	ready      chan struct{}
+}
+
+var (
+	defaultServiceCIDR = netip.MustParsePrefix("10.96.0.0/12")
+	defaultClusterCIDR = netip.MustParsePrefix("10.244.0.0/16")
+)
+
+// NewControlPlane checks the configuration and puts the parts together; nothing
+// starts before Run.
+func NewControlPlane(config ControlPlaneConfig) (*ControlPlane, error) {
+	c := &ControlPlane{config: config, pipes: &nodeproxy.Pipes{}, ready: make(chan struct{})}
+	if len(c.config.ServiceCIDRs) == 0 {
+		c.config.ServiceCIDRs = []netip.Prefix{defaultServiceCIDR}
+	}
+	if len(c.config.ClusterCIDRs) == 0 {
+		c.config.ClusterCIDRs = []netip.Prefix{defaultClusterCIDR}
+	}
+	if c.config.Registry == nil {
+		c.config.Registry = prometheus.NewRegistry()
+	}
+	if c.config.Store == nil {
+		s, err := memory.New(memory.Config{})
+		if err != nil {
+			return nil, err
+		}
+		c.config.Store, c.ownStore = s, true
+	}
+	for _, assemble := range []func() error{c.assembleServer, c.assembleScheduler, c.assembleControllers} {
+		if err := assemble(); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// Handler serves the API; the program puts a listener before it.
+func (c *ControlPlane) Handler() http.Handler { return c.server }
+
+// Server is the API server, for what only it can do.
+func (c *ControlPlane) Server() *apiserver.Server { return c.server }
+
+// RESTConfig is for clients in this process: it reaches the API without a socket,
+// as the given user.
+func (c *ControlPlane) RESTConfig(as user.Info) *rest.Config {
+	return c.server.RESTConfig(as)
+}
+
+// Client is an administrator's, without a socket.
+func (c *ControlPlane) Client() kubernetes.Interface { return c.admin }
+
+// Ready is closed when the API serves and the scheduler and controllers run.
+func (c *ControlPlane) Ready() <-chan struct{} { return c.ready }
+
+// Run runs the control plane until ctx ends, stops its parts in order and returns
+// nil. It is called once.
+func (c *ControlPlane) Run(ctx context.Context) error {
+	var parts []stages.Stage
+	if runner, ok := c.config.Store.(store.Runner); ok {
+		parts = append(parts, stages.Stage{Name: "store", Run: runner.Run, Ready: runner.Ready()})
+	}
+	bootstrapped := make(chan struct{})
+	parts = append(parts,
+		stages.Stage{Name: "API server", Run: c.server.Run, Ready: c.server.Ready()},
+		stages.Stage{Name: "bootstrap", Run: func(ctx context.Context) error { return c.bootstrap(ctx, bootstrapped) }, Ready: bootstrapped},
+		stages.Stage{Name: "informers", Run: func(ctx context.Context) error {
+			c.informers.StartWithContext(ctx)
+			<-ctx.Done()
+			c.informers.Shutdown()
+			return nil
+		}},
+		stages.Stage{Name: "controllers", Run: c.runner.Run},
+		stages.Stage{Name: "scheduler", Run: c.scheduler.Run},
+		waitFor("control plane", c.runner.Ready(), c.scheduler.Ready()),
+	)
+	err := stages.Run(ctx, func() { close(c.ready) }, parts...)
+	if c.ownStore {
+		err = errors.Join(err, c.config.Store.Close())
+	}
+	return err
+}
+
+// waitFor is a stage that is ready once all the channels are closed.
+func waitFor(name string, all ...<-chan struct{}) stages.Stage {
+	ready := make(chan struct{})
+	return stages.Stage{Name: name, Ready: ready, Run: func(ctx context.Context) error {
+		for _, one := range all {
+			select {
+			case <-one:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		close(ready)
+		<-ctx.Done()
+		return nil
+	}}
+}
+
+// The identities of the parts, upstream's.
+var (
+	administrator  = &user.DefaultInfo{Name: "kubernetes-admin", Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated}}
+	schedulerUser  = &user.DefaultInfo{Name: user.KubeScheduler, Groups: []string{user.AllAuthenticated}}
+	controllerUser = &user.DefaultInfo{Name: user.KubeControllerManager, Groups: []string{user.AllAuthenticated}}
+	serverUser     = &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated}}
+)
+
+// client makes a typed client for a part of the control plane.
+func (c *ControlPlane) client(as user.Info) (kubernetes.Interface, error) {
+	client, err := kubernetes.NewForConfig(c.RESTConfig(as))
+	if err != nil {
+		return nil, fmt.Errorf("strake: client of %s: %w", as.GetName(), err)
+	}
+	return client, nil
+}

@@ -1,0 +1,135 @@
+package program
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/user"
+
+	"github.com/strake-io/strake/apiserver/authn"
+	"github.com/strake-io/strake/internal/atomicfile"
+	"github.com/strake-io/strake/internal/kubeconfig"
+	"github.com/strake-io/strake/internal/pki"
+)
+
+// Credentials are a cluster's: its certificate authority and its static tokens,
+// made on the first start and kept in the data directory.
+type Credentials struct {
+	CA    *pki.Authority
+	admin string
+	node  string
+}
+
+// OpenCredentials reads the credentials in dir, or makes them.
+func OpenCredentials(dir string) (*Credentials, error) {
+	ca, err := pki.Open(filepath.Join(dir, "pki"), "kubernetes", time.Now())
+	if err != nil {
+		return nil, err
+	}
+	c := &Credentials{CA: ca}
+	for name, token := range map[string]*string{"admin.token": &c.admin, "node.token": &c.node} {
+		if *token, err = openToken(filepath.Join(dir, "pki", name)); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func openToken(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	switch {
+	case err == nil:
+		token := strings.TrimSpace(string(data))
+		if len(token) < 32 {
+			return "", fmt.Errorf("%s: a token of less than 32 characters; remove the file to have a new one made", path)
+		}
+		return token, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", err
+	}
+	raw := make([]byte, 32)
+	if _, err := rand.Read(raw); err != nil {
+		return "", err
+	}
+	token := hex.EncodeToString(raw)
+	return token, atomicfile.Write(path, []byte(token+"\n"), 0o600)
+}
+
+// Authenticator knows the static tokens and the client certificates that the
+// authority signed.
+func (c *Credentials) Authenticator() authenticator.Request {
+	return authn.New(authn.Config{
+		ClientCAs: c.CA.Pool(),
+		Tokens: map[string]user.Info{
+			c.admin: &user.DefaultInfo{Name: "kubernetes-admin", UID: "admin", Groups: []string{user.SystemPrivilegedGroup}},
+			c.node:  &user.DefaultInfo{Name: "system:node:joined-by-token", UID: "node", Groups: []string{user.NodesGroup}},
+		},
+	})
+}
+
+// ServerTLS is for the listener of the API. names are host names and addresses that
+// clients may call it by.
+func (c *Credentials) ServerTLS(names ...string) *tls.Config {
+	req := pki.Request{
+		CommonName: "kube-apiserver",
+		DNSNames:   []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"},
+		IPs:        []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback, net.IPv4(10, 96, 0, 1)},
+	}
+	for _, name := range names {
+		if addr, err := netip.ParseAddr(name); err != nil {
+			req.DNSNames = append(req.DNSNames, name)
+		} else if !addr.IsUnspecified() {
+			req.IPs = append(req.IPs, addr.AsSlice())
+		}
+	}
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2", "http/1.1"},
+		ClientAuth:     tls.RequestClientCert, // the authenticator verifies, and answers 401 in the API's form
+		ClientCAs:      c.CA.Pool(),
+		GetCertificate: c.CA.Renew(req, time.Now).GetCertificate,
+	}
+}
+
+// KubeletTLS is for the API server's connections to kubelets. Nodes that joined
+// bring a certificate that the authority did not sign, as upstream's do.
+func (c *Credentials) KubeletTLS() *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true,
+		GetClientCertificate: c.CA.Renew(pki.Request{
+			CommonName: "kube-apiserver-kubelet-client", Organization: []string{user.SystemPrivilegedGroup},
+		}, time.Now).GetClientCertificate,
+	}
+}
+
+// WriteAdmin writes the administrator's kubeconfig.
+func (c *Credentials) WriteAdmin(path, server string) error {
+	cert, err := c.CA.Issue(pki.Request{CommonName: "kubernetes-admin", Organization: []string{user.SystemPrivilegedGroup}}, time.Now())
+	if err != nil {
+		return err
+	}
+	certPEM, keyPEM, err := pki.EncodePEM(cert)
+	if err != nil {
+		return err
+	}
+	return kubeconfig.Write(path, kubeconfig.Entry{
+		Cluster: "strake", Server: server, CA: c.CA.PEM(), User: "kubernetes-admin", Cert: certPEM, Key: keyPEM,
+	})
+}
+
+// WriteNode writes the kubeconfig by which nodes join.
+func (c *Credentials) WriteNode(path, server string) error {
+	return kubeconfig.Write(path, kubeconfig.Entry{Cluster: "strake", Server: server, CA: c.CA.PEM(), User: "node", Token: c.node})
+}

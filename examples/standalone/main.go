@@ -1,0 +1,204 @@
+// Command standalone is a whole cluster in one process: control plane on an
+// embedded etcd, one node with an embedded containerd. It is what `make run`
+// starts.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/pflag"
+
+	"github.com/strake-io/strake"
+	"github.com/strake-io/strake/examples/internal/program"
+	"github.com/strake-io/strake/proxy/nftables"
+	"github.com/strake-io/strake/runtime/containerd/shim"
+)
+
+func main() {
+	shim.RunIfShim() // containerd starts this executable again, as its shim
+	os.Exit(program.Main("standalone", "A whole Kubernetes cluster in one process.",
+		func(f *program.Flags, fs *pflag.FlagSet) {
+			f.AddControlPlane(fs)
+			f.AddNode(fs)
+			f.AddFakeNodes(fs)
+		}, run))
+}
+
+// standalone is the program between its start and its end.
+type standalone struct {
+	flags      *program.Flags
+	log        logr.Logger
+	containers *program.Containers
+	proxier    *nftables.Proxier // nil: no services are served
+	cluster    *strake.Cluster
+	listeners  []net.Listener
+	kubeconfig string
+	store      string
+}
+
+func run(ctx context.Context, f *program.Flags, log logr.Logger) error {
+	begun := time.Now()
+	s := &standalone{flags: f, log: log}
+	if err := s.assemble(ctx); err != nil {
+		for _, l := range s.listeners {
+			l.Close()
+		}
+		return err
+	}
+	program.Say("Strake: a cluster in one process (pid %d)", os.Getpid())
+	program.Say("  state       %s", s.store)
+	program.Say("  containers  %s", s.containers.What)
+	if s.containers.Missing != "" {
+		program.Say("\n  *** PODS ARE ONLY SIMULATED: %s. ***\n", s.containers.Missing)
+	}
+
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- s.serve(serving) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	case <-s.cluster.Ready():
+		program.Say("  ready       after %v, at %s", time.Since(begun).Round(time.Millisecond), program.URL(s.at()))
+		program.Say("\nNow type:\n\n  export KUBECONFIG=%s\n  kubectl get nodes\n", s.kubeconfig)
+		select {
+		case err := <-ended:
+			return err
+		case <-ctx.Done():
+		}
+	}
+	return s.end(stop, ended)
+}
+
+// serve runs the cluster and its listeners until ctx ends.
+func (s *standalone) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make(chan error, len(s.listeners)+1)
+	go func() { errs <- s.cluster.Run(ctx) }()
+	for _, l := range s.listeners {
+		go func() { errs <- strake.Serve(ctx, l, s.cluster.ControlPlane().Handler()) }()
+	}
+	var all error
+	for range cap(errs) {
+		all = errors.Join(all, <-errs)
+		cancel() // one that ends, ends all
+	}
+	return all
+}
+
+func (s *standalone) at() netip.AddrPort {
+	at, _ := netip.ParseAddrPort(s.listeners[0].Addr().String())
+	return at
+}
+
+func (s *standalone) assemble(ctx context.Context) (err error) {
+	credentials, err := program.OpenCredentials(s.flags.DataDir)
+	if err != nil {
+		return err
+	}
+	if s.containers, err = program.Choose(s.flags, s.log); err != nil {
+		return err
+	}
+	gateway, err := program.Gateway(s.flags)
+	if err != nil {
+		return err
+	}
+	host, _ := os.Hostname()
+	listenHost, _, err := net.SplitHostPort(s.flags.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	tlsConfig := credentials.ServerTLS(host, listenHost, gateway.String())
+	listener, at, err := program.Listen(ctx, s.flags.Listen, tlsConfig)
+	if err != nil {
+		return err
+	}
+	s.listeners = append(s.listeners, listener)
+
+	config := strake.Config{FakeNodes: max(s.flags.FakeNodes, 0)}
+	plane := &config.ControlPlane
+	plane.Authenticator, plane.RootCA, plane.Logger = credentials.Authenticator(), credentials.CA.PEM(), s.log
+	if plane.Store, s.store, err = program.OpenStore(s.flags, s.log); err != nil {
+		return err
+	}
+	if s.containers.Runtime != nil {
+		// Pods reach the API through the bridge, wherever else it listens.
+		plane.Advertise = netip.AddrPortFrom(gateway, at.Port())
+		if !at.Addr().IsUnspecified() {
+			forPods, err := program.ListenForPods(ctx, plane.Advertise, tlsConfig)
+			if err != nil {
+				return err
+			}
+			s.listeners = append(s.listeners, forPods)
+		}
+		node, proxier, err := program.NodeConfig(s.flags, s.containers, s.log)
+		if err != nil {
+			return err
+		}
+		s.proxier = proxier
+		config.Nodes = append(config.Nodes, node)
+	} else if s.flags.FakeNodes < 0 {
+		config.FakeNodes = 1
+	}
+	if s.cluster, err = strake.New(config); err != nil {
+		return err
+	}
+	s.kubeconfig = s.flags.Kubeconfig
+	if s.kubeconfig == "" {
+		s.kubeconfig = filepath.Join(s.flags.DataDir, "kubeconfig")
+	}
+	return credentials.WriteAdmin(s.kubeconfig, program.URL(at))
+}
+
+// end stops the cluster and says what stays.
+func (s *standalone) end(stop func(), ended <-chan error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	program.Say("Stopping ...")
+	var errs []error
+	if s.flags.Purge {
+		errs = append(errs, s.containers.Purge(ctx))
+	}
+	stop()
+	errs = append(errs, <-ended)
+	if s.proxier != nil {
+		errs = append(errs, s.proxier.Cleanup(ctx))
+	}
+	if s.flags.Purge {
+		errs = append(errs, s.containers.CleanUp(ctx), os.RemoveAll(s.flags.DataDir))
+		if s.kubeconfig != "" {
+			errs = append(errs, remove(s.kubeconfig))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	switch {
+	case s.flags.Purge:
+		program.Say("Stopped. Nothing is left: --purge removed the containers, their network and %s.", s.flags.DataDir)
+	case s.containers.Runtime != nil:
+		program.Say("Stopped. What is left: the data in %s, and the containers, which run on; the next start takes them over.", s.flags.DataDir)
+		program.Say("To remove all of it, start once more with --purge and stop.")
+	default:
+		program.Say("Stopped. What is left: the data in %s.", s.flags.DataDir)
+	}
+	return nil
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
