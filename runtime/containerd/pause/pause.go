@@ -127,18 +127,19 @@ func Kill(pid int, namespace string) error {
 		return nil // never bound, or gone with a reboot
 	}
 	if err := unix.Stat(fmt.Sprintf("/proc/%d/ns/pid", pid), &now); err != nil || now.Ino != bound.Ino {
-		return reap(pid)
+		// It is gone, or a zombie of ours. Whoever has the number now is let be.
+		return reap(pid, unix.WNOHANG)
 	}
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("pause: killing %d: %w", pid, err)
 	}
-	return reap(pid)
+	return reap(pid, 0)
 }
 
-func reap(pid int) error {
-	_, err := unix.Wait4(pid, nil, 0, nil)
+func reap(pid, options int) error {
+	_, err := unix.Wait4(pid, nil, options, nil)
 	for errors.Is(err, unix.EINTR) {
-		_, err = unix.Wait4(pid, nil, 0, nil)
+		_, err = unix.Wait4(pid, nil, options, nil)
 	}
 	if err != nil && !errors.Is(err, unix.ECHILD) {
 		return fmt.Errorf("pause: waiting for %d: %w", pid, err)
