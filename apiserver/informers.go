@@ -183,15 +183,16 @@ func (w *objectWatch) send(ctx context.Context, ev watch.Event) bool {
 
 func (w *objectWatch) event(ev *cache.Event) (watch.Event, bool) {
 	r := w.lister.registry
-	was := ev.Old != nil && r.Matches(w.sel, ev.Old.Object)
-	is := ev.Type != cache.Deleted && r.Matches(w.sel, ev.Entry.Object)
+	old, now := r.Face(ev.Old), r.Face(ev.Entry)
+	was := old != nil && r.Matches(w.sel, old.Object)
+	is := ev.Type != cache.Deleted && now != nil && r.Matches(w.sel, now.Object)
 	switch {
 	case is && was:
-		return watch.Event{Type: watch.Modified, Object: ev.Entry.Object}, true
+		return watch.Event{Type: watch.Modified, Object: now.Object}, true
 	case is:
-		return watch.Event{Type: watch.Added, Object: ev.Entry.Object}, true
+		return watch.Event{Type: watch.Added, Object: now.Object}, true
 	case was:
-		return watch.Event{Type: watch.Deleted, Object: ev.Left().Object}, true
+		return watch.Event{Type: watch.Deleted, Object: r.Face(ev.Left()).Object}, true
 	}
 	return watch.Event{}, false
 }
