@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -125,7 +126,10 @@ func (s *Server) containerLogs(w http.ResponseWriter, req *http.Request) {
 	}
 	err = s.cfg.Logs.Read(req.Context(), log.Path, logs.FromPodLogOptions(opts, time.Now()), log.Running, out, out)
 	if err != nil && !out.wrote {
-		refuse(w, fmt.Errorf("failed to try resolving symlinks in path %q: %w", log.Path, err))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("failed to try resolving symlinks in path %q: %w", log.Path, err)
+		}
+		refuse(w, err)
 		return
 	}
 	if err != nil && req.Context().Err() == nil {

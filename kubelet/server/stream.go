@@ -98,7 +98,10 @@ func commandError(err error) error {
 	if errors.As(err, &exit) {
 		return &wsbridge.ExitError{Code: int(exit.Code)}
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("error executing command in container: %w", err)
+	}
+	return nil
 }
 
 // remote makes a runtime.Streamer what package remotecommand calls. It lives for

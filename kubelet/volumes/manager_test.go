@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -241,11 +242,10 @@ func TestItemsAndModes(t *testing.T) {
 
 func TestProjectedAndTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		minted := 0
+		var minted atomic.Int32
 		b := newBench(t, func(c *Config) {
 			c.Tokens = tokenFunc(func(audience string, seconds int64) (string, time.Time, error) {
-				minted++
-				return audience + strings.Repeat("!", minted), time.Now().Add(time.Duration(seconds) * time.Second), nil
+				return audience + strings.Repeat("!", int(minted.Add(1))), time.Now().Add(time.Duration(seconds) * time.Second), nil
 			})
 			c.Allocatable = func() corev1.ResourceList {
 				return corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("4"), corev1.ResourceMemory: resource.MustParse("8Gi")}
@@ -276,13 +276,13 @@ func TestProjectedAndTokens(t *testing.T) {
 		}
 		time.Sleep(30 * time.Minute)
 		synctest.Wait()
-		if minted != 1 {
-			t.Errorf("%d tokens after half of the first one's life", minted)
+		if minted.Load() != 1 {
+			t.Errorf("%d tokens after half of the first one's life", minted.Load())
 		}
 		time.Sleep(20 * time.Minute)
 		synctest.Wait()
-		if got, _ := os.ReadFile(filepath.Join(paths["v"], "token")); string(got) != "aud!!" || minted != 2 {
-			t.Errorf("token %s, %d minted", got, minted)
+		if got, _ := os.ReadFile(filepath.Join(paths["v"], "token")); string(got) != "aud!!" || minted.Load() != 2 {
+			t.Errorf("token %s, %d minted", got, minted.Load())
 		}
 	})
 }
