@@ -156,6 +156,15 @@ func (m *Manager) RemovePod(ctx context.Context, uid string) error {
 	return errors.Join(failed...)
 }
 
+// Remove removes the root with all below it: when a node is taken off a machine.
+func (m *Manager) Remove(ctx context.Context) error {
+	var failed []error
+	for _, dir := range m.dirs(m.root) {
+		failed = append(failed, removeTree(ctx, dir))
+	}
+	return errors.Join(failed...)
+}
+
 // Pods lists the UIDs that have a group: after a crash, also of pods that are
 // gone.
 func (m *Manager) Pods() ([]string, error) {
