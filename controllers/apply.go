@@ -130,10 +130,13 @@ func (l *loop) write(ctx context.Context, key Key, w Write) (Object, error) {
 func (l *loop) expect(key Key, w Write, result Object) {
 	o := result
 	want := expected{}
-	if w.Verb == Delete {
+	switch {
+	case w.Verb == Delete:
 		o = w.Object
 		want.uid = o.GetUID()
-	} else {
+	case result == nil:
+		return // nothing that an informer could show
+	default:
 		want.uid, want.resourceVersion = o.GetUID(), o.GetResourceVersion()
 		if want.resourceVersion == "" {
 			return // an API without versions says nothing that one could wait for

@@ -83,7 +83,7 @@ func TestNamespacesFillAndEmpty(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		if _, err := core.Namespaces().Get(t.Context(), "work", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-			t.Errorf("the namespace is still there: %v", err)
+			t.Errorf("the namespace is still there: %v\n%s", err, strings.Join(api.Writes(), "\n"))
 		}
 		writes := api.Writes()
 		if i, j := slices.Index(writes, "delete pods work/p"), slices.Index(writes, "delete secrets work/held"); i < 0 || j < i {

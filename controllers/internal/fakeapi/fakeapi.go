@@ -100,7 +100,12 @@ func (a *API) react(action clienttesting.Action) (bool, runtime.Object, error) {
 		o, err := a.list(gvr, ns, action.Kind, action.GetListRestrictions().Labels, action.ListOptions.FieldSelector)
 		return true, o, err
 	case clienttesting.CreateActionImpl:
-		if action.Subresource != "" {
+		switch action.Subresource {
+		case "":
+		case "finalize": // a create to the fake clientset, a put on the wire
+			o, err := a.update(gvr, ns, action.Object.DeepCopyObject(), action.Subresource)
+			return true, o, err
+		default:
 			return false, nil, nil
 		}
 		o, err := a.create(gvr, ns, action.Object.DeepCopyObject())
