@@ -53,6 +53,7 @@ var (
 const (
 	defaultRoot           = "/registry/"
 	defaultHistory        = 4096
+	defaultHistoryBytes   = 32 << 20
 	defaultWatcherBacklog = 4096
 	defaultRetryMin       = 100 * time.Millisecond
 	defaultRetryMax       = 10 * time.Second
@@ -73,6 +74,11 @@ type Config struct {
 	// start of a watch can reach: raise it where clients page slowly through
 	// busy collections. Default 4096.
 	History int
+	// HistoryBytes bounds what the history of each resource holds beyond the
+	// present, counted as stored bytes (decoded and encoded, an object takes a
+	// few times as much), so that large objects that change often do not fill
+	// the memory. A few dozen events are kept in any case. Default 32 MiB.
+	HistoryBytes int
 	// WatcherBacklog is how many undelivered events a watcher may have before
 	// it is ended with [ErrExpired]. Default 4096.
 	WatcherBacklog int
@@ -90,6 +96,7 @@ type Cache struct {
 	log      logr.Logger
 	root     string
 	history  int
+	bytes    int
 	backlog  int
 	retryMin time.Duration
 	retryMax time.Duration
@@ -121,7 +128,7 @@ func New(cfg Config) (*Cache, error) {
 	if !strings.HasSuffix(cfg.Root, "/") {
 		return nil, fmt.Errorf("cache: Config.Root %q must end in a slash", cfg.Root)
 	}
-	if cfg.History < 0 || cfg.WatcherBacklog < 0 || cfg.RetryMin < 0 || cfg.RetryMax < 0 {
+	if cfg.History < 0 || cfg.HistoryBytes < 0 || cfg.WatcherBacklog < 0 || cfg.RetryMin < 0 || cfg.RetryMax < 0 {
 		return nil, errors.New("cache: Config has a negative bound")
 	}
 	c := &Cache{
@@ -129,6 +136,7 @@ func New(cfg Config) (*Cache, error) {
 		log:       cfg.Logger,
 		root:      cfg.Root,
 		history:   orDefault(cfg.History, defaultHistory),
+		bytes:     orDefault(cfg.HistoryBytes, defaultHistoryBytes),
 		backlog:   orDefault(cfg.WatcherBacklog, defaultWatcherBacklog),
 		retryMin:  orDefault(cfg.RetryMin, defaultRetryMin),
 		retryMax:  orDefault(cfg.RetryMax, defaultRetryMax),

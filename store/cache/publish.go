@@ -74,11 +74,41 @@ func (r *Resource) publish(v *version, events []Event) {
 	defer r.mu.Unlock()
 	r.current.Store(v)
 	r.versions = append(r.versions, v)
-	dropped := r.all.publish(events, r.cache.history)
+	dropped := r.all.publish(events, r.keep(events))
 	if n := len(dropped); n > 0 {
 		r.raiseFloor(dropped[n-1].Revision)
 	}
 	r.feed(events)
+}
+
+// minHistory is how many events are kept however large they are.
+const minHistory = 64
+
+// weight is what an event keeps in memory that the present does not need.
+func (ev *Event) weight() int {
+	if ev.Old == nil {
+		return 0
+	}
+	return ev.Old.Size
+}
+
+// keep says how many events the log may hold with new ones added, and counts
+// their weight. The caller holds mu.
+func (r *Resource) keep(events []Event) int {
+	log := r.all.view.Load().log
+	for i := range events {
+		r.weight += events[i].weight()
+	}
+	n, dropped := len(log)+len(events), 0
+	for n-dropped > r.cache.history || r.weight > r.cache.bytes && n-dropped > minHistory {
+		if dropped < len(log) {
+			r.weight -= log[dropped].weight()
+		} else {
+			r.weight -= events[dropped-len(log)].weight()
+		}
+		dropped++
+	}
+	return n - dropped
 }
 
 // feed hands events to the feeds that want them.
@@ -131,7 +161,7 @@ func (r *Resource) install(entries []*Entry, revision int64) {
 	r.current.Store(v)
 	r.versions = []*version{v}
 	r.floor = revision
-	r.all.publish(events, r.cache.history)
+	r.all.publish(events, r.keep(events))
 	r.feed(events)
 	select {
 	case <-r.ready:

@@ -70,6 +70,7 @@ type Resource struct {
 	// the log of all holds every event after it.
 	floor    int64
 	versions []*version // with revisions from floor on, ascending
+	weight   int        // of the events in the log of all
 	all      *feed
 	feeds    map[Interest]*feed
 	ended    bool
