@@ -39,6 +39,7 @@ type Kubelet struct {
 	probes   *probes.Manager
 	seen     *observer
 	statuses *statusWriter
+	pokes    *pokes
 	group    *group
 	services ServiceLister
 	// servicesSynced is closed when the kubelet's own watch of services has
@@ -56,9 +57,7 @@ type Kubelet struct {
 	// intake is held while a pod is taken up or let go, so that none is twice.
 	intake sync.Mutex
 
-	mu sync.Mutex // guards what follows, and cfg.Rand
-	// life is the context of Run: what pods' workers live by.
-	life context.Context //nolint:containedctx // timers and callbacks start workers
+	mu   sync.Mutex // guards what follows, and cfg.Rand
 	pods map[types.UID]*worker
 	// early collects pods until the first list is complete (listed).
 	early   map[types.UID]*corev1.Pod
@@ -71,7 +70,7 @@ func New(c Config) (*Kubelet, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	k := &Kubelet{cfg: c, log: c.Logger, events: c.Events, objects: c.Objects, services: c.Services, group: &group{},
+	k := &Kubelet{cfg: c, log: c.Logger, events: c.Events, objects: c.Objects, services: c.Services, group: &group{}, pokes: newPokes(),
 		pulls: make(chan struct{}, c.ParallelPulls), ready: make(chan struct{}), nodeChanged: make(chan struct{}, 1),
 		pods: map[types.UID]*worker{}, early: map[types.UID]*corev1.Pod{}}
 	k.facts.Store(&containerspec.Node{})
@@ -128,9 +127,7 @@ func (k *Kubelet) Run(ctx context.Context) error {
 		k.group.Wait()
 		k.stopTimers()
 	}()
-	k.mu.Lock()
-	k.life = ctx
-	k.mu.Unlock()
+	wg.Go(func() { k.dispatch(ctx) })
 	if k.recorder != nil {
 		wg.Go(func() { _ = k.recorder.Run(ctx) })
 	}
@@ -280,6 +277,10 @@ func (k *Kubelet) nodeName() string {
 	}
 	return k.cfg.HostnameOverride
 }
+
+// Node is the node's object as it was read or written last; nil before the node
+// is registered. Read-only.
+func (k *Kubelet) Node() *corev1.Node { return k.node.Load() }
 
 // NodeName is the name of the node's object.
 func (k *Kubelet) NodeName() string { return k.nodeName() }

@@ -368,3 +368,8 @@ func TestActiveDeadline(t *testing.T) {
 	})
 }
 func quantity(s string) resource.Quantity { return resource.MustParse(s) }
+
+func deleteNow() *metav1.DeleteOptions {
+	grace := int64(1)
+	return &metav1.DeleteOptions{GracePeriodSeconds: &grace}
+}

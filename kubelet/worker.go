@@ -15,7 +15,7 @@ import (
 )
 
 // worker is one pod on this node. It has a goroutine only while there is
-// something to do: see Kubelet.poke.
+// something to do: see Kubelet.wake.
 type worker struct {
 	uid types.UID
 
@@ -57,15 +57,9 @@ func newWorker(pod *corev1.Pod, now time.Time) *worker {
 		messages: map[string]string{}, preStopped: map[string]bool{}, killed: map[string]bool{}}
 }
 
-// poke has a pod looked at: at once if nobody does, else when the present steps
+// wake has a pod looked at: at once if nobody does, else when the present steps
 // are done. Its status is published in any case.
-func (k *Kubelet) poke(uid types.UID) {
-	k.mu.Lock()
-	w, ctx := k.pods[uid], k.life
-	k.mu.Unlock()
-	if w == nil || ctx == nil || ctx.Err() != nil {
-		return
-	}
+func (k *Kubelet) wake(ctx context.Context, w *worker) {
 	w.mu.Lock()
 	if w.busy {
 		w.dirty = true
