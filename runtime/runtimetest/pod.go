@@ -166,7 +166,7 @@ func testContainerLife(t *testing.T, s *subject) {
 	ctx := t.Context()
 	sandbox := s.sandbox(t, "pod")
 	config := runtime.ContainerConfig{
-		Name: "web", Attempt: 2, Args: []string{"sleep", "infinity"},
+		Name: "web", Attempt: 2, Args: []string{"onterm", "143"},
 		Labels: map[string]string{"a": "b"}, Annotations: map[string]string{"c": "d"},
 		Resources: runtime.Resources{CPUShares: 102},
 	}
@@ -190,6 +190,7 @@ func testContainerLife(t *testing.T, s *subject) {
 	if err != nil || len(all) != 1 {
 		t.Errorf("ListContainers: %d, %v; want 1", len(all), err)
 	}
+	s.ready(t, id, "waiting")
 	for range 2 {
 		if err := s.r.StopContainer(ctx, id, patience); err != nil {
 			t.Errorf("StopContainer (idempotent): %v", err)

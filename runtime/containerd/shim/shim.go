@@ -57,7 +57,8 @@ func RunIfShim() {
 	os.Exit(0)
 }
 
-// Install gives this executable the name of a shim in dir and returns its path.
+// Install gives this executable the name of a shim in dir and returns its
+// absolute path.
 // It is a hard link, or a copy on another file system: a symbolic link fails,
 // since the shim starts itself again under the name it resolves to. What is
 // there already is replaced when it is another program; processes that run it
@@ -66,6 +67,10 @@ func Install(dir string) (string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", fmt.Errorf("finding this executable: %w", err)
+	}
+	// containerd takes a relative path for a name.
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
