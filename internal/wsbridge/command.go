@@ -62,7 +62,7 @@ func ServeCommand(w http.ResponseWriter, req *http.Request, wanted Wanted, run f
 	})
 	conn.SetIdleTimeout(idleTimeout)
 	// The library would log the end of every connection as an error.
-	_, open, err := conn.Open(w, req.WithContext(logr.NewContext(req.Context(), logr.Discard())))
+	_, open, err := conn.Open(hijacker{w}, req.WithContext(logr.NewContext(req.Context(), logr.Discard())))
 	if err != nil {
 		return fmt.Errorf("upgrading to a WebSocket: %w", err)
 	}

@@ -43,7 +43,7 @@ func OpenTunnel(w http.ResponseWriter, req *http.Request, protocol string) (net.
 		// Who may come is decided by authentication, not by origin.
 		CheckOrigin: func(*http.Request) bool { return true },
 	}
-	conn, err := upgrader.Upgrade(w, req, nil)
+	conn, err := upgrader.Upgrade(hijacker{w}, req, nil)
 	if err != nil {
 		return nil, fmt.Errorf("upgrading to a tunnel: %w", err)
 	}
@@ -52,6 +52,15 @@ func OpenTunnel(w http.ResponseWriter, req *http.Request, protocol string) (net.
 		return nil, fmt.Errorf("upgrading to a tunnel: the client does not offer %s", tunnelPrefix+protocol)
 	}
 	return portforward.NewTunnelingConnectionWithLogger(logr.Discard(), conn), nil
+}
+
+// hijacker finds the connection behind a chain of ResponseWriters, which the
+// libraries do not.
+type hijacker struct{ http.ResponseWriter }
+
+// Hijack implements [http.Hijacker].
+func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(h.ResponseWriter).Hijack()
 }
 
 // Hijacked is the ResponseWriter of a connection that was taken over already,

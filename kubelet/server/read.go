@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"time"
 
@@ -116,13 +117,13 @@ func (s *Server) containerLogs(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain")
-	out := &flushWriter{w: w}
-	out.flusher, _ = w.(http.Flusher)
-	if opts.Follow && out.flusher != nil {
+	out := &flushWriter{w: w, flush: http.NewResponseController(w).Flush}
+	if opts.Follow {
 		// The client sees that the log is being followed before its first line.
-		w.WriteHeader(http.StatusOK)
-		out.flusher.Flush()
-		out.wrote = true
+		if _, err := os.Stat(log.Path); err == nil {
+			w.WriteHeader(http.StatusOK)
+			out.Write(nil)
+		}
 	}
 	err = s.cfg.Logs.Read(req.Context(), log.Path, logs.FromPodLogOptions(opts, time.Now()), log.Running, out, out)
 	if err != nil && !out.wrote {
@@ -197,16 +198,19 @@ func parseLogOptions(q url.Values) (*corev1.PodLogOptions, error) {
 
 // flushWriter hands every write on at once.
 type flushWriter struct {
-	w       io.Writer
-	flusher http.Flusher
-	wrote   bool
+	w     io.Writer
+	flush func() error
+	wrote bool
 }
 
 func (f *flushWriter) Write(b []byte) (int, error) {
 	f.wrote = true
 	n, err := f.w.Write(b)
-	if f.flusher != nil {
-		f.flusher.Flush()
+	if err != nil {
+		return n, err
 	}
-	return n, err
+	if err := f.flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return n, err
+	}
+	return n, nil
 }

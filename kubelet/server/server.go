@@ -167,6 +167,18 @@ func (s *Server) routes() {
 
 // ServeHTTP implements [http.Handler].
 func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	s.serve(w, req, s.allowed)
+}
+
+// Trusted serves the same without asking who comes: for a handler that only this
+// process can reach, beside a listener with an Authenticator.
+func (s *Server) Trusted() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		s.serve(w, req, func(http.ResponseWriter, *http.Request) bool { return true })
+	})
+}
+
+func (s *Server) serve(w http.ResponseWriter, req *http.Request, allowed func(http.ResponseWriter, *http.Request) bool) {
 	ctx, done, ok := s.enter(req.Context())
 	if !ok {
 		http.Error(w, "the kubelet is stopping", http.StatusServiceUnavailable)
@@ -174,7 +186,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	defer done()
 	req = req.WithContext(ctx)
-	if !s.allowed(w, req) {
+	if !allowed(w, req) {
 		return
 	}
 	s.mux.ServeHTTP(w, req)

@@ -177,6 +177,9 @@ func TestAuthentication(t *testing.T) {
 	if got := do(s, "GET", "/healthz"); got != "200 ok" {
 		t.Errorf("health must need no credentials: %s", got)
 	}
+	if got := do(s.Trusted(), "GET", "/configz"); got != `200 {"kubeletconfig":{}}` {
+		t.Errorf("the process itself must need no credentials: %s", got)
+	}
 }
 
 func TestStats(t *testing.T) {

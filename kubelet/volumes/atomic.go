@@ -181,7 +181,12 @@ func syncLinks(dir string, payload Payload) error {
 				return err
 			}
 		case !want[name]:
-			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+				return err
+			}
+		case e.Type()&fs.ModeSymlink == 0:
+			// A sub-path was made before the volume had a file of its name.
+			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 				return err
 			}
 		default:
