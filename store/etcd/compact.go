@@ -3,10 +3,12 @@ package etcd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/strake-io/strake/store"
 )
@@ -37,6 +39,9 @@ func (s *Store) compactPeriodically(ctx context.Context) {
 			if err := s.Compact(ctx, before); err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrClosed) {
 				s.log.Error(err, "The store was not compacted", "revision", before)
 			}
+			if err := s.makeRoom(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrClosed) {
+				s.log.Error(err, "The store remains full")
+			}
 		}
 		if now, err := s.Revision(ctx); err == nil {
 			before = now
@@ -47,4 +52,39 @@ func (s *Store) compactPeriodically(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// makeRoom brings an embedded member that has reached its quota back to taking
+// writes, once deletions and compaction have left enough space: there may be
+// nobody with an etcdctl to do it. An external cluster has its own operators.
+func (s *Store) makeRoom(ctx context.Context) error {
+	b, err := s.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.leave()
+	if b.member == nil {
+		return nil
+	}
+	alarms, err := b.client.AlarmList(ctx)
+	if err != nil {
+		return fmt.Errorf("store/etcd: asking for alarms: %w", err)
+	}
+	for _, alarm := range alarms.Alarms {
+		if alarm.Alarm != pb.AlarmType_NOSPACE {
+			continue
+		}
+		if err := b.disk.Defrag(); err != nil {
+			return fmt.Errorf("store/etcd: defragmenting: %w", err)
+		}
+		size := b.disk.Size()
+		if size > s.cfg.QuotaBytes-s.cfg.QuotaBytes/10 {
+			return fmt.Errorf("store/etcd: %d of %d bytes are in use: %w", size, s.cfg.QuotaBytes, store.ErrNoSpace)
+		}
+		if _, err := b.client.AlarmDisarm(ctx, &clientv3.AlarmMember{MemberID: alarm.MemberID, Alarm: alarm.Alarm}); err != nil {
+			return fmt.Errorf("store/etcd: disarming: %w", err)
+		}
+		s.log.Info("The store has room again", "bytes", size, "quota", s.cfg.QuotaBytes)
+	}
+	return nil
 }

@@ -80,6 +80,7 @@ func embedded(ctx context.Context, cfg *Config) (_ *backend, err error) {
 		kv:     kv,
 		client: client,
 		member: member.Server.KV(),
+		disk:   member.Server.Backend(),
 		failed: failed,
 		stop: func() {
 			close(stopped)

@@ -49,7 +49,8 @@ type Config struct {
 	DialTimeout time.Duration
 
 	// QuotaBytes is the size of the embedded member's database beyond which
-	// writes fail with [store.ErrNoSpace]. Default 8 GiB.
+	// writes fail with [store.ErrNoSpace], until deletions and the compaction
+	// after them have brought it below nine tenths. Default 8 GiB.
 	QuotaBytes int64
 	// MaxValueBytes bounds one value of the embedded member; larger ones fail
 	// with [store.ErrTooLarge]. Default 1.5 MiB, as of any etcd.
@@ -104,12 +105,20 @@ var (
 type backend struct {
 	kv     keyValue
 	client *clientv3.Client // for leases, and for watches of a cluster
-	// member is the state of a lone embedded member; nil for a cluster.
+	// member is the state of a lone embedded member, and disk where it keeps
+	// it; nil for a cluster.
 	member mvcc.WatchableKV
+	disk   diskBackend
 	// failed brings an error that ends the embedded member.
 	failed <-chan error
 	// stop frees everything, once no call is underway.
 	stop func()
+}
+
+// diskBackend is what is needed of the member's database.
+type diskBackend interface {
+	Defrag() error
+	Size() int64
 }
 
 // New checks cfg. Nothing is opened before Run.

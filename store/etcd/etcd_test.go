@@ -248,6 +248,30 @@ func TestNoSpaceAndTooLarge(t *testing.T) {
 	}
 }
 
+// TestFullStoreRecovers deletes from a full store until it takes writes again.
+func TestFullStoreRecovers(t *testing.T) {
+	s, _ := run(t, etcd.Config{DataDir: t.TempDir(), UnsafeNoFsync: true, QuotaBytes: 4 << 20, CompactionInterval: 20 * time.Millisecond})
+	var err error
+	for i := 0; err == nil; i++ {
+		_, err = s.Put(t.Context(), store.Put{Key: "/k", Value: make([]byte, 1<<18), If: store.Any})
+	}
+	if !errors.Is(err, store.ErrNoSpace) {
+		t.Fatalf("writing beyond the quota: %v", err)
+	}
+	if _, err := s.Delete(t.Context(), "/k", store.Any); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err = s.Put(t.Context(), store.Put{Key: "/small", Value: []byte("x"), If: store.Any}); err == nil {
+			break
+		}
+		if !errors.Is(err, store.ErrNoSpace) {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 func TestInvalidConfig(t *testing.T) {
 	for name, cfg := range map[string]etcd.Config{
 		"neither":  {},
