@@ -33,6 +33,9 @@ type statusClient[T Object] interface {
 
 // send carries out one write with the client of its kind. The result is nil for a delete.
 func send(ctx context.Context, c kubernetes.Interface, m metadata.Interface, w Write) (Object, error) {
+	if w.Call != nil {
+		return w.Call(ctx)
+	}
 	ns := w.Object.GetNamespace()
 	switch o := w.Object.(type) {
 	case *metav1.PartialObjectMetadata:

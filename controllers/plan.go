@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -110,6 +111,11 @@ type Write struct {
 	// failure. A "%s" in the message becomes the name of the object that was
 	// written, or the error.
 	Done, Failed *Event
+
+	// Call, when set, sends the request in place of the runner: for kinds that
+	// client-go has no typed client for. It returns what the API returned, nil
+	// after a delete. Object and Verb still say what it is about.
+	Call func(context.Context) (Object, error)
 
 	// Ignore names errors that count as success.
 	Ignore func(error) bool

@@ -244,6 +244,7 @@ func (a *API) replace(verb string, gvr schema.GroupVersionResource, ns string, o
 	if uid := m.GetUID(); uid != "" && uid != om.GetUID() {
 		return nil, apierrors.NewConflict(gvr.GroupResource(), nn.Name, fmt.Errorf("another UID"))
 	}
+	m.SetNamespace(ns)
 	m.SetUID(om.GetUID())
 	m.SetCreationTimestamp(om.GetCreationTimestamp())
 	m.SetDeletionTimestamp(om.GetDeletionTimestamp())
