@@ -134,7 +134,7 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	if !k.registered(ctx) {
 		return nil
 	}
-	k.events.Event(k.nodeReference(), corev1.EventTypeNormal, "Starting", "Starting kubelet.")
+	k.birthEvents()
 	wg.Go(func() { k.heartbeat(ctx) })
 	if k.ownObjects {
 		wg.Go(func() { _ = k.objects.Run(ctx) })

@@ -17,6 +17,10 @@ import (
 	"github.com/strake-io/strake/kubelet/containerspec"
 )
 
+// unreadyPeriod is how often a node that is not ready looks at itself: pods wait
+// for it.
+const unreadyPeriod = time.Second
+
 func nodeUID(name string) types.UID { return types.UID(name) }
 
 // look gathers what the node's object is made from.
@@ -65,11 +69,28 @@ func (k *Kubelet) register(ctx context.Context) error {
 			node, err = k.writeNode(ctx, in, node, true)
 		}
 	}
+	if err == nil && len(node.Status.Conditions) == 0 {
+		// A server may take no status from who creates.
+		node, err = k.writeNode(ctx, in, node, true)
+	}
 	if err != nil {
 		return fmt.Errorf("register node %s: %w", in.name, err)
 	}
 	k.setNode(node, in)
 	return nil
+}
+
+// birthEvents tell that the node is there, and in which state.
+func (k *Kubelet) birthEvents() {
+	k.events.Event(k.nodeReference(), corev1.EventTypeNormal, "Starting", "Starting kubelet.")
+	node := k.node.Load()
+	states := []string{"NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"}
+	if isReady(node) {
+		states = append(states, "NodeReady")
+	}
+	for _, s := range states {
+		k.events.Event(k.nodeReference(), corev1.EventTypeNormal, s, fmt.Sprintf("Node %s status is now: %s", node.Name, s))
+	}
 }
 
 // writeNode patches labels and status of a node; force writes the status though
@@ -125,7 +146,7 @@ func (k *Kubelet) setNode(node *corev1.Node, in nodeInput) {
 // heartbeat renews the lease and reports the node's state until ctx ends.
 func (k *Kubelet) heartbeat(ctx context.Context) {
 	renew := k.cfg.LeaseDuration / 4
-	lease, status := time.NewTimer(0), time.NewTimer(k.spread(k.cfg.NodeStatusUpdateFrequency))
+	lease, status := time.NewTimer(0), time.NewTimer(k.spread(min(k.cfg.NodeStatusUpdateFrequency, unreadyPeriod)))
 	defer lease.Stop()
 	defer status.Stop()
 	var held *coordinationv1.Lease
@@ -149,7 +170,11 @@ func (k *Kubelet) heartbeat(ctx context.Context) {
 			held, wait = got, 200*time.Millisecond
 			lease.Reset(k.spread(renew))
 		case <-status.C:
-			status.Reset(k.spread(k.cfg.NodeStatusUpdateFrequency))
+			next := k.cfg.NodeStatusUpdateFrequency
+			if !isReady(k.node.Load()) {
+				next = min(next, unreadyPeriod)
+			}
+			status.Reset(k.spread(next))
 			attempt, cancel := context.WithTimeout(ctx, k.cfg.NodeStatusUpdateFrequency)
 			force := time.Since(reported) >= k.cfg.NodeStatusReportFrequency
 			wrote, err := k.updateNode(attempt, force)
