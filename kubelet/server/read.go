@@ -117,6 +117,10 @@ func (s *Server) containerLogs(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain")
+	if log.Path == "" {
+		s.emptyLog(w, req, log, opts.Follow)
+		return
+	}
 	out := &flushWriter{w: w, flush: http.NewResponseController(w).Flush}
 	if opts.Follow {
 		// The client sees that the log is being followed before its first line.
@@ -135,6 +139,30 @@ func (s *Server) containerLogs(w http.ResponseWriter, req *http.Request) {
 	}
 	if err != nil && req.Context().Err() == nil {
 		s.cfg.Logger.Info("a log ended early", "namespace", pod.Namespace, "pod", pod.Name, "container", container, "err", err)
+	}
+}
+
+// emptyLog serves the log of a container that keeps none, as a simulated one.
+// Followed, it ends with the container like any other.
+func (s *Server) emptyLog(w http.ResponseWriter, req *http.Request, log Log, follow bool) {
+	w.WriteHeader(http.StatusOK)
+	if !follow || log.Running == nil {
+		return
+	}
+	if err := http.NewResponseController(w).Flush(); err != nil {
+		return
+	}
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		if running, err := log.Running(req.Context()); err != nil || !running {
+			return
+		}
+		select {
+		case <-req.Context().Done():
+			return
+		case <-ticker.C:
+		}
 	}
 }
 

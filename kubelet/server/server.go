@@ -50,6 +50,7 @@ type Host interface {
 
 // Log of a container.
 type Log struct {
+	// Path of the file; empty where none is kept: such a log is empty.
 	Path string
 	// Running says whether the container still runs; nil: it does not.
 	Running func(ctx context.Context) (bool, error)

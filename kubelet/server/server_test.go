@@ -266,3 +266,26 @@ func FuzzLogOptions(f *testing.F) {
 		}
 	})
 }
+
+// silent keeps no logs.
+type silent struct {
+	host
+	until time.Time
+}
+
+func (s *silent) ContainerLog(context.Context, *corev1.Pod, string, bool) (Log, error) {
+	return Log{Running: func(context.Context) (bool, error) { return time.Now().Before(s.until), nil }}, nil
+}
+
+func TestLogThatIsNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		s, _, _ := newServer(t, func(c *Config) { c.Host = &silent{until: begin.Add(time.Minute)} })
+		if got := do(s, "GET", "/containerLogs/ns/p/c"); got != "200 " || time.Since(begin) != 0 {
+			t.Errorf("%q after %v", got, time.Since(begin))
+		}
+		if got := do(s, "GET", "/containerLogs/ns/p/c?follow=true"); got != "200 " || time.Since(begin) != time.Minute {
+			t.Errorf("followed: %q after %v", got, time.Since(begin))
+		}
+	})
+}
