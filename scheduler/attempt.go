@@ -21,7 +21,7 @@ func (l *loop) attempt(ctx context.Context, e *entry, now time.Time) {
 		return
 	}
 	if len(l.snapshot.Nodes()) == 0 {
-		l.reject(e, noNodes, nil, now)
+		l.reject(e, noNodes, "", nil, now)
 		return
 	}
 	ev, err := l.shared.of(l.snapshot, e.PodInfo)
@@ -41,7 +41,7 @@ func (l *loop) attempt(ctx context.Context, e *entry, now time.Time) {
 	if plugin, s := l.reserve(f); !s.IsSuccess() {
 		l.forget(f)
 		if s.IsRejected() {
-			l.reject(e, fmt.Sprintf("0/1 nodes are available:%s", histogram(count(s.Reasons))), []string{plugin}, now)
+			l.reject(e, fmt.Sprintf("0/1 nodes are available:%s", histogram(count(s.Reasons))), "", []string{plugin}, now)
 		} else {
 			l.fail(e, fmt.Errorf("running Reserve plugin %q: %w", plugin, s.AsError()), now)
 		}
@@ -58,11 +58,12 @@ func (l *loop) noRoom(ctx context.Context, e *entry, ev *evaluation, now time.Ti
 	c := *ev.cycle
 	c.Pod = e.PodInfo
 	var messages []string
+	nominated := ""
 	for _, x := range l.profile.postFilter {
 		result, s := x.PostFilter(ctx, &c, ev)
 		if s.IsSuccess() {
 			if result != nil {
-				e.nominated = result.NominatedNodeName
+				nominated = result.NominatedNodeName
 			}
 			break
 		}
@@ -74,14 +75,15 @@ func (l *loop) noRoom(ctx context.Context, e *entry, ev *evaluation, now time.Ti
 	if len(messages) > 0 {
 		message += " " + strings.Join(messages, ", ")
 	}
-	l.reject(e, message, d.rejectedBy, now)
+	l.reject(e, message, nominated, d.rejectedBy, now)
 }
 
-// reject puts back a pod that was found unschedulable, and says so.
-func (l *loop) reject(e *entry, message string, by []string, now time.Time) {
+// reject puts back a pod that was found unschedulable, and says so; nominated is
+// the node where room was made for it, if any.
+func (l *loop) reject(e *entry, message, nominated string, by []string, now time.Time) {
 	l.metrics.attempted("unschedulable", time.Since(now))
 	l.queue.reject(e, by, now)
-	l.tell(e, corev1.PodReasonUnschedulable, message, now)
+	l.tell(e, corev1.PodReasonUnschedulable, message, nominated, now)
 }
 
 // fail puts back a pod whose attempt went wrong, and says so.
@@ -89,14 +91,16 @@ func (l *loop) fail(e *entry, err error, now time.Time) {
 	l.log.Error(err, "Error scheduling pod; retrying", "pod", e.Pod.Namespace+"/"+e.Pod.Name)
 	l.metrics.attempted("error", time.Since(now))
 	l.queue.fail(e, now)
-	l.tell(e, corev1.PodReasonSchedulerError, err.Error(), now)
+	l.tell(e, corev1.PodReasonSchedulerError, err.Error(), "", now)
 }
 
 // tell writes the pod's condition and an event.
-func (l *loop) tell(e *entry, reason, message string, now time.Time) {
-	l.log.V(2).Info("Unable to schedule pod", "pod", e.Pod.Namespace+"/"+e.Pod.Name, "reason", message)
+func (l *loop) tell(e *entry, reason, message, nominated string, now time.Time) {
+	if log := l.log.V(2); log.Enabled() {
+		log.Info("Unable to schedule pod", "pod", e.Pod.Namespace+"/"+e.Pod.Name, "reason", message)
+	}
 	l.recorder.Action(e.Pod, nil, corev1.EventTypeWarning, "FailedScheduling", "Scheduling", truncate(message))
-	l.conditions.write(e.Pod, reason, message, e.nominated, now)
+	l.conditions.write(e.Pod, reason, message, nominated, now)
 }
 
 // reserve runs the Reserve plugins, and takes it back where one refuses.
@@ -158,7 +162,7 @@ func (m boundMessage) apply(l *loop) {
 		l.queue.reject(e, []string{m.result.plugin}, now)
 		e.failed = true
 		l.queue.activate(e, now)
-		l.tell(e, corev1.PodReasonUnschedulable, message, now)
+		l.tell(e, corev1.PodReasonUnschedulable, message, "", now)
 		return
 	}
 	l.fail(e, m.result.err(), now)

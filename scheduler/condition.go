@@ -47,11 +47,11 @@ func newConditionWriter(client kubernetes.Interface, log logr.Logger) *condition
 	}
 }
 
-// write asks for the condition PodScheduled=False, and the nominated node, where
-// they differ from what pod has. It does not block.
+// write asks for the condition PodScheduled=False, and for the nominated node if
+// it is not empty, where they differ from what pod has. It does not block.
 func (w *conditionWriter) write(pod *corev1.Pod, reason, message, nominated string, now time.Time) {
 	condition, ok := scheduledCondition(pod, reason, message, now)
-	if !ok && pod.Status.NominatedNodeName == nominated {
+	if !ok && (nominated == "" || pod.Status.NominatedNodeName == nominated) {
 		return
 	}
 	w.mu.Lock()
@@ -142,11 +142,8 @@ func (w *conditionWriter) writeNext(ctx context.Context) bool {
 
 func (w *conditionWriter) patch(ctx context.Context, s statusWrite) {
 	status := map[string]any{"conditions": []corev1.PodCondition{s.condition}}
-	if s.nominated != s.pod.Status.NominatedNodeName {
-		status["nominatedNodeName"] = any(nil)
-		if s.nominated != "" {
-			status["nominatedNodeName"] = s.nominated
-		}
+	if s.nominated != "" {
+		status["nominatedNodeName"] = s.nominated
 	}
 	// The UID keeps the patch from a pod that was created later under this name.
 	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": s.pod.UID}, "status": status})

@@ -40,8 +40,6 @@ type entry struct {
 	failed bool
 	// gatedBy names the plugin that keeps a gated pod out.
 	gatedBy string
-	// nominated is the node on which room is being made for it.
-	nominated string
 }
 
 // queue holds the pods that have no node yet. It is pure: time is an argument,
@@ -94,7 +92,7 @@ func newQueue(p *profile, initial, longest, timeout time.Duration) *queue {
 // keeps it out for now.
 func (q *queue) add(pod *framework.PodInfo, now time.Time) bool {
 	q.nextSeq++
-	e := &entry{QueuedPod: framework.QueuedPod{PodInfo: pod, Added: now}, seq: q.nextSeq, index: -1, nominated: pod.Pod.Status.NominatedNodeName}
+	e := &entry{QueuedPod: framework.QueuedPod{PodInfo: pod, Added: now}, seq: q.nextSeq, index: -1}
 	q.entries[pod.Pod.UID] = e
 	return q.enter(e, now)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/strake-io/strake/scheduler/framework"
 )
 
-// maxShared is how many evaluations are kept. Each takes some 60 bytes a node.
+// maxShared is how many evaluations are kept. Each takes some 100 bytes a node.
 const maxShared = 64
 
 // sharedEvaluations keeps the evaluations of pods alike, by signature.

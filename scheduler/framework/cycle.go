@@ -1,5 +1,7 @@
 package framework
 
+import "slices"
+
 // Cycle is one attempt to place one pod. Plugins read it and keep their state in
 // it; after PreScore the state is read-only too, since pods alike share it.
 type Cycle struct {
@@ -41,5 +43,5 @@ func (c *Cycle) State(name string) any {
 // ForPod is the cycle of a pod that is alike: the same state, without the
 // snapshot.
 func (c *Cycle) ForPod(pod *PodInfo) *Cycle {
-	return &Cycle{Pod: pod, state: c.state[:len(c.state):len(c.state)]}
+	return &Cycle{Pod: pod, state: slices.Clone(c.state)}
 }
