@@ -1,6 +1,8 @@
 package core
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -44,14 +46,16 @@ func configMaps() *resource.Resource {
 func validateConfigMap(cm *corev1.ConfigMap) field.ErrorList {
 	var errs field.ErrorList
 	size := 0
-	for k, v := range cm.Data {
+	for _, k := range slices.Sorted(maps.Keys(cm.Data)) {
+		v := cm.Data[k]
 		errs = append(errs, rules.Key(k, field.NewPath("data").Key(k))...)
 		if _, both := cm.BinaryData[k]; both {
 			errs = append(errs, field.Invalid(field.NewPath("data").Key(k), k, "duplicate of key present in binaryData"))
 		}
 		size += len(v)
 	}
-	for k, v := range cm.BinaryData {
+	for _, k := range slices.Sorted(maps.Keys(cm.BinaryData)) {
+		v := cm.BinaryData[k]
 		errs = append(errs, rules.Key(k, field.NewPath("binaryData").Key(k))...)
 		size += len(v)
 	}

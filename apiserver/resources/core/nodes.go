@@ -1,6 +1,7 @@
 package core
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -110,9 +111,12 @@ func ValidateTaints(taints []corev1.Taint, path *field.Path) field.ErrorList {
 func validateNodeStatus(node *corev1.Node) field.ErrorList {
 	var errs field.ErrorList
 	path := field.NewPath("status")
-	for name, list := range map[string]corev1.ResourceList{"capacity": node.Status.Capacity, "allocatable": node.Status.Allocatable} {
-		for r, q := range list {
-			at := path.Child(name).Key(string(r))
+	for _, part := range []struct {
+		name string
+		list corev1.ResourceList
+	}{{"capacity", node.Status.Capacity}, {"allocatable", node.Status.Allocatable}} {
+		for _, r := range slices.Sorted(maps.Keys(part.list)) {
+			q, at := part.list[r], path.Child(part.name).Key(string(r))
 			errs = append(errs, rules.Matches(string(r), at, validation.IsQualifiedName(string(r)))...)
 			if q.Sign() < 0 {
 				errs = append(errs, field.Invalid(at, q.String(), "must be greater than or equal to 0"))

@@ -28,6 +28,13 @@ func admitPod(pod *corev1.Pod) {
 		spec.DeprecatedServiceAccount = "default"
 	}
 	admitPriority(spec)
+	tolerateLostNode(spec)
+}
+
+// tolerateLostNode lets a pod wait for its node to come back, unless it says
+// itself what it does then. It runs on updates too, for clients that send the
+// manifest they began with.
+func tolerateLostNode(spec *corev1.PodSpec) {
 	for _, key := range []string{corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable} {
 		if !toleratesNoExecute(spec.Tolerations, key) {
 			spec.Tolerations = append(spec.Tolerations, corev1.Toleration{

@@ -90,6 +90,7 @@ func withoutEphemeral(pod *corev1.Pod) *corev1.Pod {
 func preparePodUpdate(pod, old *corev1.Pod) {
 	pod.Status = old.Status
 	podspec.KeepServerChoices(pod, old)
+	tolerateLostNode(&pod.Spec)
 	pod.Generation = old.Generation
 	if !apiequality.Semantic.DeepEqual(pod.Spec, old.Spec) {
 		pod.Generation++

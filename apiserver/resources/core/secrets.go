@@ -2,6 +2,8 @@ package core
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -73,7 +75,8 @@ func validateSecret(s *corev1.Secret) field.ErrorList {
 	var errs field.ErrorList
 	data := field.NewPath("data")
 	size := 0
-	for k, v := range s.Data {
+	for _, k := range slices.Sorted(maps.Keys(s.Data)) {
+		v := s.Data[k]
 		errs = append(errs, rules.Key(k, data.Key(k))...)
 		size += len(v)
 	}

@@ -402,7 +402,9 @@ func FuzzValidate(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, seed int64) {
 		filler := randfill.New().RandSource(rand.NewSource(seed)).NilChance(0.4).NumElements(0, 3).MaxDepth(12)
-		filler = filler.Funcs(func(q *resource.Quantity, c randfill.Continue) { *q = *resource.NewMilliQuantity(c.Int63(), resource.DecimalSI) })
+		filler = filler.Funcs(func(q *resource.Quantity, c randfill.Continue) {
+			*q = *resource.NewMilliQuantity(c.Int63(), resource.DecimalSI)
+		})
 		var pod, old corev1.Pod
 		filler.Fill(&pod)
 		filler.Fill(&old)

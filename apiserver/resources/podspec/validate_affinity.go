@@ -125,12 +125,15 @@ func validatePodTerm(t *corev1.PodAffinityTerm, path *field.Path) field.ErrorLis
 	for _, ns := range t.Namespaces {
 		errs = append(errs, rules.Matches(ns, path.Child("namespace"), validation.IsDNS1123Label(ns))...)
 	}
-	for name, keys := range map[string][]string{"matchLabelKeys": t.MatchLabelKeys, "mismatchLabelKeys": t.MismatchLabelKeys} {
-		for i, k := range keys {
-			at := path.Child(name).Index(i)
+	for _, list := range []struct {
+		name string
+		keys []string
+	}{{"matchLabelKeys", t.MatchLabelKeys}, {"mismatchLabelKeys", t.MismatchLabelKeys}} {
+		for i, k := range list.keys {
+			at := path.Child(list.name).Index(i)
 			errs = append(errs, unversioned.ValidateLabelName(k, at)...)
 			if t.LabelSelector == nil {
-				errs = append(errs, field.Forbidden(path.Child(name), "must not be specified when labelSelector is not set"))
+				errs = append(errs, field.Forbidden(path.Child(list.name), "must not be specified when labelSelector is not set"))
 			}
 		}
 	}

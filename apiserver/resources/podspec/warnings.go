@@ -84,14 +84,13 @@ func Warnings(spec *corev1.PodSpec, annotations map[string]string, path *field.P
 
 func containerWarnings(c *corev1.Container, path *field.Path) []string {
 	var out []string
-	for name, q := range c.Resources.Limits {
-		if name == corev1.ResourceMemory && q.MilliValue()%1000 != 0 {
-			out = append(out, fmt.Sprintf("%s: fractional byte value %q is invalid, must be an integer", path.Child("resources", "limits").Key(string(name)), q.String()))
-		}
-	}
-	for name, q := range c.Resources.Requests {
-		if name == corev1.ResourceMemory && q.MilliValue()%1000 != 0 {
-			out = append(out, fmt.Sprintf("%s: fractional byte value %q is invalid, must be an integer", path.Child("resources", "requests").Key(string(name)), q.String()))
+	for _, part := range []struct {
+		name string
+		list corev1.ResourceList
+	}{{"limits", c.Resources.Limits}, {"requests", c.Resources.Requests}} {
+		if q, ok := part.list[corev1.ResourceMemory]; ok && q.MilliValue()%1000 != 0 {
+			at := path.Child("resources", part.name).Key(string(corev1.ResourceMemory))
+			out = append(out, fmt.Sprintf("%s: fractional byte value %q is invalid, must be an integer", at, q.String()))
 		}
 	}
 	seen := map[string]bool{}
