@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,9 +147,9 @@ func TestExtensionPointsOfAPlacement(t *testing.T) {
 
 func TestPermitHoldsAPodWhileOthersGoOn(t *testing.T) {
 	var release chan struct{} // made in the bubble
-	held := 0
+	var held atomic.Int32
 	plugin := &recording{permit: func(ctx context.Context) *framework.Status {
-		if held++; held > 1 {
+		if held.Add(1) > 1 {
 			return nil
 		}
 		select {
@@ -270,7 +271,7 @@ func TestSeedRepeats(t *testing.T) {
 				c.create(pod(fmt.Sprintf("p%02d", i), "100m", "100Mi"))
 				settle()
 			}
-			bound = c.bound
+			bound = c.placements()
 		})
 		return bound
 	}
@@ -313,10 +314,12 @@ func TestDirectBinding(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- s.Run(ctx) }()
 		synctest.Wait()
+		mu.Lock()
 		if bound != 50 {
 			t.Errorf("%d pods bound, want 50", bound)
 		}
 		t.Logf("50 pods in %d calls", calls)
+		mu.Unlock()
 		metrics, err := registry.Gather()
 		if err != nil {
 			t.Fatal(err)
@@ -375,18 +378,22 @@ func TestOneOfTwoLeads(t *testing.T) {
 			t.Fatal(err)
 		}
 		after(time.Minute)
+		mu.Lock()
 		if diff := cmp.Diff(map[string]int{"a": 1}, bound); diff != "" {
 			t.Errorf("bound (-want +got):\n%s", diff)
 		}
+		mu.Unlock()
 		stopA()
 		after(time.Minute)
 		if err := client.Tracker().Add(pod("q", "1", "")); err != nil {
 			t.Fatal(err)
 		}
 		settle()
+		mu.Lock()
 		if bound["b"] == 0 {
 			t.Error("b did not take over")
 		}
+		mu.Unlock()
 		stopB()
 	})
 }

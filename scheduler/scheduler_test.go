@@ -85,11 +85,6 @@ func TestOnlyEventsThatMayHelpWakeAPod(t *testing.T) {
 	inCluster(t, scheduler.Config{}, objects, func(c *testCluster) {
 		c.create(pod("p", "900m", "1Gi"))
 		settle()
-		seen := func() int {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			return c.bindings
-		}
 		// A label, a heartbeat, another taint, a small node: none of them can help.
 		n := node("n1", "1", "4Gi", label("zone", "x"))
 		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
@@ -97,7 +92,7 @@ func TestOnlyEventsThatMayHelpWakeAPod(t *testing.T) {
 		c.update(node("n2", "8", "8Gi", taint("team", "b", corev1.TaintEffectNoSchedule)))
 		c.create(node("n3", "500m", "1Gi"))
 		after(time.Minute)
-		if seen() != 0 || len(c.events("p")) != 1 {
+		if c.requests() != 0 || len(c.events("p")) != 1 {
 			t.Errorf("the pod was tried again: %v", c.events("p"))
 		}
 		c.deletePod("tenant")
@@ -165,7 +160,7 @@ func TestHigherPriorityGoesFirst(t *testing.T) {
 		settle()
 		c.create(node("n", "2", "1Gi"))
 		settle()
-		if diff := cmp.Diff([]string{"p2 n", "p1 n"}, c.bound); diff != "" {
+		if diff := cmp.Diff([]string{"p2 n", "p1 n"}, c.placements()); diff != "" {
 			t.Errorf("bound (-want +got):\n%s", diff)
 		}
 	})
@@ -194,8 +189,8 @@ func TestLostAnswerIsNoSecondBinding(t *testing.T) {
 		c.answer = func(string) error { return errors.New("connection reset by peer") }
 		c.create(pod("p", "1", ""))
 		after(time.Minute)
-		if c.bindings != 1 {
-			t.Errorf("%d binding requests, want 1", c.bindings)
+		if c.requests() != 1 {
+			t.Errorf("%d binding requests, want 1", c.requests())
 		}
 		for _, e := range c.events("p") {
 			if strings.Contains(e, "FailedScheduling") {
@@ -217,12 +212,12 @@ func TestFailedBindingIsTriedAgainAndRoomIsGivenBack(t *testing.T) {
 		}
 		c.create(pod("p", "1", ""))
 		after(500 * time.Millisecond)
-		if c.bindings != 1 {
-			t.Errorf("%d bindings before the back-off ends, want 1", c.bindings)
+		if c.requests() != 1 {
+			t.Errorf("%d bindings before the back-off ends, want 1", c.requests())
 		}
 		after(4 * time.Second)
-		if got := c.pod("p").Spec.NodeName; got != "n" || c.bindings != 3 {
-			t.Errorf("pod is on %q after %d bindings, want n after 3", got, c.bindings)
+		if got := c.pod("p").Spec.NodeName; got != "n" || c.requests() != 3 {
+			t.Errorf("pod is on %q after %d bindings, want n after 3", got, c.requests())
 		}
 		if !slices.ContainsFunc(c.events("p"), func(e string) bool {
 			return strings.HasPrefix(e, `Warning FailedScheduling: running Bind plugin "DefaultBinder": `)
@@ -246,8 +241,8 @@ func TestBoundBySomeoneElse(t *testing.T) {
 		}
 		c.create(pod("p", "1", ""))
 		after(time.Minute)
-		if c.bindings != 1 {
-			t.Errorf("%d bindings, want 1", c.bindings)
+		if c.requests() != 1 {
+			t.Errorf("%d bindings, want 1", c.requests())
 		}
 		c.create(pod("q", "7500m", ""))
 		settle()

@@ -232,3 +232,17 @@ func (c *testCluster) eventObjects(pod string) []corev1.Event {
 }
 
 func resourceOne() *resource.Quantity { return resource.NewQuantity(1, resource.DecimalSI) }
+
+// requests is how many bindings were asked for.
+func (c *testCluster) requests() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bindings
+}
+
+// placements are the bindings carried out, "pod node" each.
+func (c *testCluster) placements() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]string(nil), c.bound...)
+}
