@@ -14,8 +14,8 @@
 // this process dies the container runs on (it waits once 256 KiB of output are
 // unread), and the next [Runtime.Run] opens the FIFOs again, goes on with the log
 // file, and learns from the shim what ended meanwhile, with its exit status. Nothing
-// is restarted. What a container printed last is lost only if it ended, too, before
-// the next Run.
+// is restarted. Output is lost only where it was read and not yet written to the log
+// at that moment, or where the container ended, too, before the next Run.
 //
 // Everything is in one containerd namespace; what is in others is never looked at.
 package containerd

@@ -185,8 +185,9 @@ func TestKilled(t *testing.T) {
 	body := func() string { b, _ := os.ReadFile(dir + "/logs/tick.log"); return string(b) }
 	first := len(body())
 	wait("the log goes on", func() bool { return len(body()) > first+500 })
-	// No line was lost and none came twice.
-	next := 0
+	// None came twice, and none was lost but what the process had read and not
+	// written when it was killed.
+	next, lost := 0, 0
 	for line := range strings.Lines(body()) {
 		var n int
 		if at := strings.Index(line, "tick "); at < 0 {
@@ -194,9 +195,13 @@ func TestKilled(t *testing.T) {
 		} else if _, err := fmt.Sscanf(line[at:], "tick %d", &n); err != nil {
 			continue
 		}
-		if n != next {
-			t.Fatalf("after tick %d comes %d: the crash lost output", next-1, n)
+		if n < next {
+			t.Fatalf("after tick %d comes %d", next-1, n)
 		}
-		next++
+		lost += n - next
+		next = n + 1
+	}
+	if lost > 2 {
+		t.Errorf("the crash lost %d lines", lost)
 	}
 }
