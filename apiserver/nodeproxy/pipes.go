@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/test/bufconn"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -28,14 +27,14 @@ const cutAfter = 3 * time.Second
 // a testing/synctest bubble.
 type Pipes struct {
 	mu        sync.Mutex // guards listeners
-	listeners map[string]*bufconn.Listener
+	listeners map[string]*memoryListener
 }
 
 // Serve serves a node's handler until ctx ends, then ends the handlers by
 // their contexts, cuts connections that are left, and returns once all is done. A name that is being served already is
 // an error.
 func (p *Pipes) Serve(ctx context.Context, nodeName string, handler http.Handler) error {
-	listener := bufconn.Listen(pipeBuffer)
+	listener := newMemoryListener()
 	p.mu.Lock()
 	if p.listeners[nodeName] != nil {
 		p.mu.Unlock()
@@ -43,7 +42,7 @@ func (p *Pipes) Serve(ctx context.Context, nodeName string, handler http.Handler
 		return fmt.Errorf("nodeproxy: node %q is served already", nodeName)
 	}
 	if p.listeners == nil {
-		p.listeners = map[string]*bufconn.Listener{}
+		p.listeners = map[string]*memoryListener{}
 	}
 	p.listeners[nodeName] = listener
 	p.mu.Unlock()
@@ -103,7 +102,7 @@ func (p *Pipes) Dial(ctx context.Context, node *corev1.Node) (net.Conn, error) {
 	if listener == nil {
 		return nil, fmt.Errorf("dial node %s: %w", node.Name, errNotServed)
 	}
-	return listener.DialContext(ctx)
+	return listener.dial(ctx)
 }
 
 var errNotServed = errors.New("it is not served in this process")
