@@ -162,7 +162,8 @@ func (w *objectWatch) run(ctx context.Context) {
 			return
 		}
 		for i := range batch.Events {
-			if ev, ok := w.event(&batch.Events[i]); ok && !w.send(ctx, ev) {
+			kind, entry := w.lister.registry.Seen(w.sel, &batch.Events[i])
+			if entry != nil && !w.send(ctx, watch.Event{Type: kind, Object: entry.Object}) {
 				return
 			}
 		}
@@ -179,22 +180,6 @@ func (w *objectWatch) send(ctx context.Context, ev watch.Event) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-func (w *objectWatch) event(ev *cache.Event) (watch.Event, bool) {
-	r := w.lister.registry
-	old, now := r.Face(ev.Old), r.Face(ev.Entry)
-	was := old != nil && r.Matches(w.sel, old.Object)
-	is := ev.Type != cache.Deleted && now != nil && r.Matches(w.sel, now.Object)
-	switch {
-	case is && was:
-		return watch.Event{Type: watch.Modified, Object: now.Object}, true
-	case is:
-		return watch.Event{Type: watch.Added, Object: now.Object}, true
-	case was:
-		return watch.Event{Type: watch.Deleted, Object: r.Face(ev.Left()).Object}, true
-	}
-	return watch.Event{}, false
 }
 
 // bookmark keeps the reflector's version from falling out of the history.

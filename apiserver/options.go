@@ -66,7 +66,7 @@ func (x *exchange) selection(opts *internalversion.ListOptions) registry.Selecti
 	return registry.Selection{Namespace: x.namespace(), Labels: opts.LabelSelector, Fields: opts.FieldSelector}
 }
 
-// tableOptions reads what the rows of a table carry.
+// includeObject reads what the rows of a table carry.
 func (x *exchange) includeObject() (metav1.IncludeObjectPolicy, error) {
 	var opts metav1.TableOptions
 	if err := metav1.Convert_url_Values_To_v1_TableOptions(&x.query, &opts, nil); err != nil {

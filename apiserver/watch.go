@@ -169,21 +169,13 @@ func (st *stream) run(ctx context.Context, opts *internalversion.ListOptions, in
 	}
 }
 
-// deliver sends one change as this watch sees it: an object that comes to be
-// selected is added, one that is not any more deleted.
+// deliver sends one change as this watch sees it.
 func (st *stream) deliver(ev *cache.Event) error {
-	old, now := st.registry.Face(ev.Old), st.registry.Face(ev.Entry)
-	was := old != nil && st.registry.Matches(st.sel, old.Object)
-	is := ev.Type != cache.Deleted && now != nil && st.registry.Matches(st.sel, now.Object)
-	switch {
-	case is && was:
-		return st.event(watch.Modified, now)
-	case is:
-		return st.event(watch.Added, now)
-	case was:
-		return st.event(watch.Deleted, st.registry.Face(ev.Left()))
+	kind, entry := st.registry.Seen(st.sel, ev)
+	if entry == nil {
+		return nil
 	}
-	return nil
+	return st.event(kind, entry)
 }
 
 func (st *stream) event(kind watch.EventType, e *cache.Entry) error {

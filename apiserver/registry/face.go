@@ -2,6 +2,7 @@ package registry
 
 import (
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/strake-io/strake/store/cache"
 )
@@ -29,4 +30,22 @@ func (r *Registry) Face(e *cache.Entry) *cache.Entry {
 	return &cache.Entry{
 		Key: e.Key, Revision: e.Revision, CreateRevision: e.CreateRevision, Size: e.Size, Object: obj,
 	}
+}
+
+// Seen is a change as a watcher of a selection sees it: an object that comes to be
+// selected is added, one that is not any more is deleted, in its last state. The
+// entry is nil where the watcher sees nothing.
+func (r *Registry) Seen(sel Selection, ev *cache.Event) (watch.EventType, *cache.Entry) {
+	old, now := r.Face(ev.Old), r.Face(ev.Entry)
+	was := old != nil && r.Matches(sel, old.Object)
+	is := ev.Type != cache.Deleted && now != nil && r.Matches(sel, now.Object)
+	switch {
+	case is && was:
+		return watch.Modified, now
+	case is:
+		return watch.Added, now
+	case was:
+		return watch.Deleted, r.Face(ev.Left())
+	}
+	return "", nil
 }
