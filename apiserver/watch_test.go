@@ -89,6 +89,10 @@ func TestWatch(t *testing.T) {
 
 func TestWatchTooOld(t *testing.T) {
 	_, c := withPods(t, 20, func(c *apiserver.Config) { c.History = 4 })
+	// A consistent read: the cache has seen all of it then, and forgotten the start.
+	if _, err := c.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	w, err := c.CoreV1().Pods("default").Watch(t.Context(), metav1.ListOptions{ResourceVersion: "2"})
 	if err != nil {
 		t.Fatal(err)
