@@ -91,10 +91,9 @@ func (r *Runner) lead(ctx context.Context) error {
 		return fmt.Errorf("controllers: leader election: %w", err)
 	}
 	elector.Run(election)
-	if !elector.IsLeader() && ctx.Err() != nil {
-		// Stopped while standing by: the callback may never be called.
-		once.Do(work.Done)
-	}
+	// Stopped while standing by, the callback is never called. If it runs, this
+	// waits for it.
+	once.Do(work.Done)
 	work.Wait()
 	switch {
 	case workErr != nil:

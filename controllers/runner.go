@@ -111,7 +111,8 @@ func (r *Runner) Run(ctx context.Context) error {
 		return fmt.Errorf("controllers: %w", err)
 	}
 	defer r.metrics.unregister(r.config.Registerer)
-	ctx, cancel := context.WithCancel(ctx)
+	// client-go takes its logger from the context, else a global one.
+	ctx, cancel := context.WithCancel(logr.NewContext(ctx, r.config.Logger))
 	defer r.recorders.run(ctx)()
 	if r.ownInformers {
 		defer r.config.Informers.Shutdown()

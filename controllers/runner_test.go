@@ -199,6 +199,8 @@ func TestAKeyIsNeverReconciledTwiceAtOnce(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
 		if most != 3 {
 			t.Errorf("at most %d at once, want 3", most)
 		}
