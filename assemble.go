@@ -8,8 +8,10 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 
 	"github.com/strake-io/strake/apiserver"
@@ -22,6 +24,7 @@ import (
 	"github.com/strake-io/strake/apiserver/resources/core"
 	"github.com/strake-io/strake/controllers"
 	"github.com/strake-io/strake/controllers/defaults"
+	"github.com/strake-io/strake/controllers/namespace"
 	"github.com/strake-io/strake/scheduler"
 )
 
@@ -139,7 +142,17 @@ func (c *ControlPlane) assembleControllers() error {
 // bootstrap makes what every cluster has from the start, closes done, and keeps
 // the allocations and the service of the API itself in order until ctx ends.
 func (c *ControlPlane) bootstrap(ctx context.Context, done chan<- struct{}) error {
-	if err := c.publishKubernetesService(ctx); err != nil {
+	client, err := c.client(serverUser)
+	if err != nil {
+		return err
+	}
+	for _, name := range namespace.System() {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if _, err := client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("creating the namespace %s: %w", name, err)
+		}
+	}
+	if err := c.publishKubernetesService(ctx, client); err != nil {
 		return err
 	}
 	close(done)
@@ -154,18 +167,17 @@ const repairInterval = 10 * time.Minute
 
 // publishKubernetesService leads the service "kubernetes" to where the API is
 // advertised.
-func (c *ControlPlane) publishKubernetesService(ctx context.Context) error {
+func (c *ControlPlane) publishKubernetesService(ctx context.Context, client kubernetes.Interface) error {
 	if !c.config.Advertise.IsValid() {
 		return nil
 	}
 	port := int32(c.config.Advertise.Port())
 	service := core.KubernetesService(c.allocation.addresses[0].First(), port)
 	endpoints, slice := core.KubernetesEndpoints([]netip.Addr{c.config.Advertise.Addr()}, port)
-	client, err := c.client(serverUser)
-	if err != nil {
-		return err
+	_, err := client.CoreV1().Services(service.Namespace).Get(ctx, service.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		_, err = client.CoreV1().Services(service.Namespace).Create(ctx, service, metav1.CreateOptions{})
 	}
-	_, err = client.CoreV1().Services(service.Namespace).Create(ctx, service, metav1.CreateOptions{})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("publishing the service kubernetes: %w", err)
 	}

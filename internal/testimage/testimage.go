@@ -15,6 +15,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,28 +76,16 @@ func Start(ctx context.Context, dir string, wrap func(http.Handler) http.Handler
 	if err != nil {
 		return nil, err
 	}
-	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	handler := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	r := &Registry{Addr: listener.Addr().String(), ended: make(chan struct{})}
-	r.server = &http.Server{Handler: inner, ReadHeaderTimeout: 10 * time.Second}
-	go func() {
-		defer close(r.ended)
-		_ = r.server.Serve(listener)
-	}()
-	if err := r.push(ctx, program); err != nil {
-		r.Close()
+	if err := r.push(ctx, handler, program); err != nil {
+		listener.Close()
 		return nil, err
 	}
-	if wrap == nil {
-		return r, nil
+	if wrap != nil {
+		handler = wrap(handler)
 	}
-	// The wrapper comes only now, so that it sees none of the pushes.
-	r.Close()
-	listener, err = net.Listen("tcp", r.Addr)
-	if err != nil {
-		return nil, err
-	}
-	r.ended = make(chan struct{})
-	r.server = &http.Server{Handler: wrap(inner), ReadHeaderTimeout: 10 * time.Second}
+	r.server = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		defer close(r.ended)
 		_ = r.server.Serve(listener)
@@ -104,7 +93,22 @@ func Start(ctx context.Context, dir string, wrap func(http.Handler) http.Handler
 	return r, nil
 }
 
-func (r *Registry) push(ctx context.Context, program string) error {
+// direct sends requests to a handler without a connection: pushing must work from
+// a thread that is in another network namespace than the rest of the program.
+type direct struct{ http.Handler }
+
+func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	d.ServeHTTP(w, r)
+	response := w.Result()
+	response.Request = r
+	return response, nil
+}
+
+func (r *Registry) push(ctx context.Context, to http.Handler, program string) error {
 	for tag, change := range map[string]func(*v1.Config){
 		"v1":     func(*v1.Config) {},
 		"latest": func(*v1.Config) {},
@@ -122,7 +126,7 @@ func (r *Registry) push(ctx context.Context, program string) error {
 		if err != nil {
 			return err
 		}
-		if err := remote.Write(ref, image, remote.WithContext(ctx)); err != nil {
+		if err := remote.Write(ref, image, remote.WithContext(ctx), remote.WithTransport(direct{to})); err != nil {
 			return fmt.Errorf("pushing %s: %w", ref, err)
 		}
 	}

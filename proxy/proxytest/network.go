@@ -9,13 +9,13 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
+
+	"github.com/strake-io/strake/internal/testnet"
 )
 
 // Network is a node, pods behind it and a client outside, each in a network
@@ -30,14 +30,8 @@ type Network struct {
 	Pods          []Host
 }
 
-// Host is one network namespace.
-type Host struct {
-	Addr netip.Addr
-	ns   netns.NsHandle
-}
-
-// FD is a file descriptor of the namespace, valid until the test ends.
-func (h Host) FD() int { return int(h.ns) }
+// Host is one of its network namespaces.
+type Host struct{ testnet.Host }
 
 // ServicePort is what the pods listen on.
 const ServicePort = 8080
@@ -52,23 +46,20 @@ var (
 // privilege to do so is missing. All of it goes when the test ends.
 func NewNetwork(t testing.TB, pods int) *Network {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("network namespaces need root")
-	}
 	n := &Network{Node: newHost(t, nodeAddr), Outside: newHost(t, outsideAddr)}
-	link(t, n.Outside, "eth0", netip.PrefixFrom(outsideAddr, 24), n.Node, "eth0", netip.PrefixFrom(nodeAddr, 24))
-	n.Outside.do(t, func(h *netlink.Handle) error { return defaultRoute(h, "eth0", nodeAddr) })
-	n.Node.do(t, func(h *netlink.Handle) error {
+	testnet.Link(t, n.Outside.Host, "eth0", netip.PrefixFrom(outsideAddr, 24), n.Node.Host, "eth0", netip.PrefixFrom(nodeAddr, 24))
+	n.Outside.Do(t, func(h *netlink.Handle) error { return testnet.DefaultRoute(h, "eth0", nodeAddr) })
+	n.Node.Do(t, func(h *netlink.Handle) error {
 		bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "pods"}}
 		if err := h.LinkAdd(bridge); err != nil {
 			return err
 		}
-		if err := addAddr(h, "pods", netip.PrefixFrom(bridgeAddr, 24)); err != nil {
+		if err := testnet.AddAddr(h, "pods", netip.PrefixFrom(bridgeAddr, 24)); err != nil {
 			return err
 		}
 		// As a node has one: what has no route is sent nowhere, not even
 		// through the proxier.
-		if err := defaultRoute(h, "eth0", outsideAddr); err != nil {
+		if err := testnet.DefaultRoute(h, "eth0", outsideAddr); err != nil {
 			return err
 		}
 		for _, sysctl := range []string{"ip_forward", "conf/all/send_redirects"} {
@@ -87,8 +78,8 @@ func NewNetwork(t testing.TB, pods int) *Network {
 		pod := newHost(t, addr)
 		// A pod knows no neighbours: its only route is the node, so that what
 		// was translated on the way out is translated on the way back.
-		link(t, pod, "eth0", netip.PrefixFrom(addr, 32), n.Node, fmt.Sprintf("pod%d", i), netip.Prefix{})
-		pod.do(t, func(h *netlink.Handle) error {
+		testnet.Link(t, pod.Host, "eth0", netip.PrefixFrom(addr, 32), n.Node.Host, fmt.Sprintf("pod%d", i), netip.Prefix{})
+		pod.Do(t, func(h *netlink.Handle) error {
 			eth, err := h.LinkByName("eth0")
 			if err != nil {
 				return err
@@ -97,9 +88,9 @@ func NewNetwork(t testing.TB, pods int) *Network {
 			if err := h.RouteAdd(&netlink.Route{LinkIndex: eth.Attrs().Index, Dst: gateway, Scope: netlink.SCOPE_LINK}); err != nil {
 				return err
 			}
-			return defaultRoute(h, "eth0", bridgeAddr)
+			return testnet.DefaultRoute(h, "eth0", bridgeAddr)
 		})
-		n.Node.do(t, func(h *netlink.Handle) error {
+		n.Node.Do(t, func(h *netlink.Handle) error {
 			port, err := h.LinkByName(fmt.Sprintf("pod%d", i))
 			if err != nil {
 				return err
@@ -119,99 +110,7 @@ func NewNetwork(t testing.TB, pods int) *Network {
 	return n
 }
 
-func newHost(t testing.TB, addr netip.Addr) Host {
-	t.Helper()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	back, err := netns.Get()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer back.Close()
-	ns, err := netns.New()
-	if err != nil {
-		t.Skipf("making a network namespace: %v", err)
-	}
-	if err := netns.Set(back); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ns.Close() })
-	host := Host{Addr: addr, ns: ns}
-	host.do(t, func(h *netlink.Handle) error {
-		lo, err := h.LinkByName("lo")
-		if err != nil {
-			return err
-		}
-		return h.LinkSetUp(lo)
-	})
-	return host
-}
-
-// In runs f on a thread that is in the host's namespace; sockets that f opens
-// stay there.
-func (h Host) In(f func() error) error {
-	errs := make(chan error)
-	go func() {
-		// Never unlocked: the thread ends with the goroutine, and nobody else
-		// meets it in a foreign namespace.
-		runtime.LockOSThread()
-		if err := netns.Set(h.ns); err != nil {
-			errs <- err
-			return
-		}
-		errs <- f()
-	}()
-	return <-errs
-}
-
-func (h Host) do(t testing.TB, f func(*netlink.Handle) error) {
-	t.Helper()
-	if err := h.In(func() error {
-		handle, err := netlink.NewHandle()
-		if err != nil {
-			return err
-		}
-		defer handle.Close()
-		return f(handle)
-	}); err != nil {
-		t.Fatalf("setting up %v: %v", h.Addr, err)
-	}
-}
-
-// link joins two hosts by a pair of devices.
-func link(t testing.TB, a Host, aName string, aAddr netip.Prefix, b Host, bName string, bAddr netip.Prefix) {
-	t.Helper()
-	a.do(t, func(h *netlink.Handle) error {
-		pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: aName}, PeerName: bName, PeerNamespace: netlink.NsFd(b.ns)}
-		if err := h.LinkAdd(pair); err != nil {
-			return err
-		}
-		return addAddr(h, aName, aAddr)
-	})
-	b.do(t, func(h *netlink.Handle) error { return addAddr(h, bName, bAddr) })
-}
-
-func addAddr(h *netlink.Handle, name string, addr netip.Prefix) error {
-	dev, err := h.LinkByName(name)
-	if err != nil {
-		return err
-	}
-	if addr.IsValid() {
-		ipnet := &net.IPNet{IP: addr.Addr().AsSlice(), Mask: net.CIDRMask(addr.Bits(), 32)}
-		if err := h.AddrAdd(dev, &netlink.Addr{IPNet: ipnet}); err != nil {
-			return err
-		}
-	}
-	return h.LinkSetUp(dev)
-}
-
-func defaultRoute(h *netlink.Handle, name string, via netip.Addr) error {
-	dev, err := h.LinkByName(name)
-	if err != nil {
-		return err
-	}
-	return h.RouteAdd(&netlink.Route{LinkIndex: dev.Attrs().Index, Gw: via.AsSlice()})
-}
+func newHost(t testing.TB, addr netip.Addr) Host { return Host{testnet.New(t, addr)} }
 
 // serve answers "<own address> <client's address>" on TCP and UDP.
 func serve(t testing.TB, pod Host) {

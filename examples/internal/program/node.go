@@ -15,7 +15,7 @@ import (
 
 // NodeConfig is this machine's node, with its containers and its services.
 func NodeConfig(f *Flags, c *Containers, log logr.Logger) (strake.NodeConfig, *nftables.Proxier, error) {
-	groups, err := cgroups.New(cgroups.Config{})
+	groups, err := cgroups.New(cgroups.Config{Root: "/strake/" + instance(f)})
 	if err != nil {
 		return strake.NodeConfig{}, nil, fmt.Errorf("cgroups: %w", err)
 	}

@@ -44,7 +44,7 @@ func Choose(f *Flags, log logr.Logger) (*Containers, error) {
 	case "fake":
 		return &Containers{What: "simulated pods only (--runtime fake)"}, nil
 	case "cri":
-		return nil, fmt.Errorf("--runtime cri is not there yet")
+		return chooseCRI(f)
 	case "containerd":
 		if missing := missing(); missing != "" {
 			return nil, fmt.Errorf("--runtime containerd: %s", missing)
@@ -70,8 +70,7 @@ func missing() string {
 
 func chooseContainerd(f *Flags, log logr.Logger) (*Containers, error) {
 	// Sockets need short paths, and what is in there is void after a reboot.
-	sum := sha256.Sum256([]byte(f.DataDir))
-	state := filepath.Join("/run/strake", hex.EncodeToString(sum[:4]))
+	state := filepath.Join("/run/strake", instance(f))
 	if err := os.MkdirAll(state, 0o711); err != nil {
 		return nil, err
 	}
@@ -111,6 +110,13 @@ func chooseContainerd(f *Flags, log logr.Logger) (*Containers, error) {
 	c.What = "containerd in this process"
 	c.Runtime = &withServer{Runtime: client, server: server}
 	return c, nil
+}
+
+// instance names what a node has outside of its data directory, so that two on
+// one machine do not meet.
+func instance(f *Flags) string {
+	sum := sha256.Sum256([]byte(f.DataDir))
+	return hex.EncodeToString(sum[:4])
 }
 
 func chooseNetwork(f *Flags, log logr.Logger) (network.Network, error) {
