@@ -20,6 +20,7 @@ import (
 	"github.com/strake-io/strake/apiserver/authz"
 	"github.com/strake-io/strake/apiserver/nodeproxy"
 	"github.com/strake-io/strake/apiserver/openapi"
+	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/apiserver/resources"
 	"github.com/strake-io/strake/apiserver/resources/core"
 	"github.com/strake-io/strake/controllers"
@@ -116,10 +117,26 @@ func (c *ControlPlane) assembleScheduler() error {
 	}
 	c.informers = c.server.Informers(client, 0)
 	c.scheduler, err = scheduler.New(scheduler.Config{
-		Client: client, Informers: c.informers, ScorePlugins: c.config.ScorePlugins, Rand: c.config.Rand,
+		Client: client, Informers: c.informers, ScorePlugins: c.config.ScorePlugins, Rand: c.config.Rand, Bind: c.bind,
 		Logger: c.config.Logger.WithName("scheduler"), Registerer: c.config.Registry,
 	})
 	return err
+}
+
+// bind is the scheduler's direct way to the registry, beside POST of pods/binding.
+// The bindings of a batch are written side by side, so that they share the store's
+// commits.
+func (c *ControlPlane) bind(ctx context.Context, bindings []*corev1.Binding) []error {
+	errs := make([]error, len(bindings))
+	var wg sync.WaitGroup
+	for i, b := range bindings {
+		wg.Go(func() {
+			req := resource.Request{User: schedulerUser, Verb: "create", Namespace: b.Namespace, Name: b.Name, Subresource: "binding"}
+			errs[i] = core.Bind(ctx, req, b, c.server.Objects())
+		})
+	}
+	wg.Wait()
+	return errs
 }
 
 func (c *ControlPlane) assembleControllers() error {

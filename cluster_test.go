@@ -2,6 +2,9 @@ package strake
 
 import (
 	"context"
+	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,21 +22,28 @@ func start(t testing.TB, config Config) (c *Cluster, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	stop = background(t, c.Run, c.Ready())
+	return c, stop
+}
+
+// background runs a component until stop is called, once it is ready.
+func background(t testing.TB, run func(context.Context) error, ready <-chan struct{}) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx) }()
-	stop = func() {
+	go func() { done <- run(ctx) }()
+	select {
+	case <-ready:
+	case err := <-done:
+		cancel()
+		t.Fatalf("Run ended early: %v", err)
+	}
+	return func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}
 	}
-	select {
-	case <-c.Ready():
-	case err := <-done:
-		t.Fatalf("Run ended early: %v", err)
-	}
-	return c, stop
 }
 
 func webDeployment(replicas int32) *appsv1.Deployment {
@@ -54,7 +64,8 @@ func webDeployment(replicas int32) *appsv1.Deployment {
 // available creates a deployment and watches until all of it is available.
 func available(t testing.TB, client kubernetes.Interface, replicas int32) {
 	t.Helper()
-	ctx := t.Context()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
 	watch, err := client.AppsV1().Deployments("default").Watch(ctx, metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -80,9 +91,10 @@ func TestDeploymentBecomesAvailable(t *testing.T) {
 	t.Logf("ready after %v, deployment available after %v", ready, time.Since(begun))
 }
 
+// TestDayInABubble lives through a day of lease renewals in a moment.
 func TestDayInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, stop := start(t, Config{FakeNodes: 2})
+		c, stop := start(t, Config{FakeNodes: 1})
 		defer stop()
 		available(t, c.Client(), 3)
 		time.Sleep(24 * time.Hour)
@@ -93,5 +105,124 @@ func TestDayInABubble(t *testing.T) {
 		if age := time.Since(lease.Spec.RenewTime.Time); age > time.Minute {
 			t.Errorf("the lease was last renewed %v ago", age)
 		}
+		d, err := c.Client().AppsV1().Deployments("default").Get(t.Context(), "web", metav1.GetOptions{})
+		if err != nil || d.Status.AvailableReplicas != 3 {
+			t.Errorf("after the day: %d available, %v; want 3", d.Status.AvailableReplicas, err)
+		}
 	})
+}
+
+// TestNodeDeathInABubble stops one of two nodes: it becomes not ready, its pods are
+// evicted after their five minutes and run on the other.
+func TestNodeDeathInABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plane, err := NewControlPlane(ControlPlaneConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stopPlane := background(t, plane.Run, plane.Ready())
+		defer stopPlane()
+		stops := map[string]func(){}
+		for i := range 2 {
+			config, err := fakeNode(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			config.Kubelet.Client = plane.Client()
+			node, err := NewNode(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stops[node.Name()] = background(t, node.Run, node.Ready())
+		}
+		client := plane.Client()
+		available(t, client, 6)
+
+		stops["fake-0"]()
+		delete(stops, "fake-0")
+		time.Sleep(2 * time.Minute)
+		node, err := client.CoreV1().Nodes().Get(t.Context(), "fake-0", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := condition(node, corev1.NodeReady); got != "Unknown NodeStatusUnknown" {
+			t.Errorf("Ready of the dead node: %s", got)
+		}
+		time.Sleep(10 * time.Minute)
+		pods, err := client.CoreV1().Pods("default").List(t.Context(), metav1.ListOptions{LabelSelector: "app=web"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		running := 0
+		for _, pod := range pods.Items {
+			if pod.Spec.NodeName == "fake-1" && pod.Status.Phase == corev1.PodRunning && pod.DeletionTimestamp == nil {
+				running++
+			}
+		}
+		if running != 6 {
+			t.Errorf("%d of 6 pods run on the node that lives; all pods:\n%s", running, describe(pods.Items))
+		}
+		for _, stop := range stops {
+			stop()
+		}
+	})
+}
+
+func condition(node *corev1.Node, kind corev1.NodeConditionType) string {
+	for _, c := range node.Status.Conditions {
+		if c.Type == kind {
+			return fmt.Sprintf("%s %s", c.Status, c.Reason)
+		}
+	}
+	return "none"
+}
+
+func describe(pods []corev1.Pod) string {
+	var b strings.Builder
+	for _, p := range pods {
+		fmt.Fprintf(&b, "%s on %s: %s, deleted %v\n", p.Name, p.Spec.NodeName, p.Status.Phase, p.DeletionTimestamp != nil)
+	}
+	return b.String()
+}
+
+// TestTwoClustersSideBySide stops one of two clusters: the other goes on, and
+// nothing of the first is left.
+func TestTwoClustersSideBySide(t *testing.T) {
+	// What client-go and others start once per process is started before the count.
+	_, stop := start(t, Config{FakeNodes: 1})
+	stop()
+	before := goroutines()
+
+	one, stopOne := start(t, Config{FakeNodes: 2})
+	alone := goroutines()
+	two, stopTwo := start(t, Config{FakeNodes: 2})
+	available(t, one.Client(), 3)
+	available(t, two.Client(), 3)
+	stopTwo()
+	settle(t, "with one of two stopped", alone+20) // its own streams come and go
+	if _, err := two.Client().CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); err == nil {
+		t.Error("a stopped cluster answers")
+	}
+	nodes, err := one.Client().CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(nodes.Items) != 2 {
+		t.Errorf("the other cluster: %d nodes, %v", len(nodes.Items), err)
+	}
+	stopOne()
+	settle(t, "with both stopped", before)
+}
+
+func goroutines() int { return runtime.NumGoroutine() }
+
+// settle waits a moment for goroutines that have been told to end, and have only
+// to be scheduled once more to do so.
+func settle(t *testing.T, when string, most int) {
+	t.Helper()
+	for range 200 {
+		if goroutines() <= most {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	buf := make([]byte, 1<<20)
+	t.Errorf("%s: %d goroutines, want at most %d:\n%s", when, goroutines(), most, buf[:runtime.Stack(buf, true)])
 }

@@ -42,19 +42,25 @@ func bindPod(ctx context.Context, req resource.Request, obj runtime.Object, obje
 	if binding.Name != req.Name {
 		return nil, apierrors.NewBadRequest("name in URL does not match name in Binding object")
 	}
+	if err := Bind(ctx, req, binding, objects); err != nil {
+		return nil, err
+	}
+	return created(), nil
+}
+
+// Bind assigns the pod that the request names to a node, as POST of the binding
+// does. It is exported for a scheduler in the same process.
+func Bind(ctx context.Context, req resource.Request, binding *corev1.Binding, objects resource.Objects) error {
 	if errs := validateBinding(binding); len(errs) > 0 {
-		return nil, apierrors.NewInvalid(gvk("Binding").GroupKind(), binding.Name, errs)
+		return apierrors.NewInvalid(gvk("Binding").GroupKind(), binding.Name, errs)
 	}
 	_, err := objects.Update(ctx, req, podResource, req.Namespace, req.Name, func(obj runtime.Object) error {
-		if err := Bind(obj.(*corev1.Pod), binding, metav1.Now()); err != nil {
+		if err := assign(obj.(*corev1.Pod), binding, metav1.Now()); err != nil {
 			return apierrors.NewConflict(schema.GroupResource{Resource: "pods/binding"}, req.Name, err)
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return created(), nil
+	return err
 }
 
 // created is the answer of the sub-resources that only do something.
@@ -78,9 +84,8 @@ func validateBinding(b *corev1.Binding) field.ErrorList {
 	return errs
 }
 
-// Bind changes a pod as a binding says, or says why it may not. It is exported
-// for a scheduler that writes in the same process.
-func Bind(pod *corev1.Pod, binding *corev1.Binding, now metav1.Time) error {
+// assign changes a pod as a binding says, or says why it may not.
+func assign(pod *corev1.Pod, binding *corev1.Binding, now metav1.Time) error {
 	switch {
 	case binding.UID != "" && binding.UID != pod.UID:
 		return fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", binding.UID, pod.UID)
