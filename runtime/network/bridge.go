@@ -148,7 +148,8 @@ func (b *Bridge) connect(pod Pod, addr netip.Addr) error {
 	if err := netlink.LinkSetMaster(outer, bridge); err != nil {
 		return fmt.Errorf("adding %s to %s: %w", name, b.config.Name, err)
 	}
-	// Hairpin lets a pod reach itself through a service.
+	// Hairpin lets a pod reach itself through a service where the kernel hands
+	// bridged packets to the firewall (br_netfilter), which turns them in the bridge.
 	if err := netlink.LinkSetHairpin(outer, true); err != nil {
 		return fmt.Errorf("hairpin mode of %s: %w", name, err)
 	}
@@ -173,19 +174,32 @@ func configureInside(inside *netlink.Handle, addr netip.Addr, subnet netip.Prefi
 	if err != nil {
 		return fmt.Errorf("pod interface eth0: %w", err)
 	}
-	own := &netlink.Addr{IPNet: &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(subnet.Bits(), 32)}}
-	if err := inside.AddrReplace(eth, own); err != nil {
+	// The gateway is all that a pod sees of the subnet, so that what it sends to
+	// its neighbours is routed. Bridged, the answer of a neighbour that was reached
+	// through a service would bypass the translation back, and be foreign to the
+	// pod that asked.
+	if err := inside.AddrReplace(eth, &netlink.Addr{IPNet: only(addr)}); err != nil {
 		return fmt.Errorf("pod address %v: %w", addr, err)
 	}
 	if err := inside.LinkSetUp(eth); err != nil {
 		return fmt.Errorf("pod interface eth0 up: %w", err)
 	}
+	gw := gateway(subnet)
 	all := &net.IPNet{IP: net.IPv4zero, Mask: net.CIDRMask(0, 32)}
-	route := &netlink.Route{LinkIndex: eth.Attrs().Index, Dst: all, Gw: gateway(subnet).AsSlice()}
-	if err := inside.RouteReplace(route); err != nil {
-		return fmt.Errorf("pod default route: %w", err)
+	for _, route := range []*netlink.Route{
+		{LinkIndex: eth.Attrs().Index, Dst: only(gw), Scope: netlink.SCOPE_LINK},
+		{LinkIndex: eth.Attrs().Index, Dst: all, Gw: gw.AsSlice()},
+	} {
+		if err := inside.RouteReplace(route); err != nil {
+			return fmt.Errorf("pod route to %v: %w", route.Dst, err)
+		}
 	}
 	return nil
+}
+
+// only is the network of one address.
+func only(addr netip.Addr) *net.IPNet {
+	return &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(addr.BitLen(), addr.BitLen())}
 }
 
 // ensure makes the bridge, its address, forwarding and the table. The bridge is

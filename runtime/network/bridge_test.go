@@ -43,7 +43,20 @@ func namespace(t *testing.T) string {
 }
 
 func TestBridgeConnectsPods(t *testing.T) {
-	host, first, second := namespace(t), namespace(t), namespace(t)
+	// With br_netfilter the firewall sees what is only bridged, too.
+	for _, bridged := range []string{"0", "1"} {
+		t.Run("bridge-nf-call-iptables="+bridged, func(t *testing.T) {
+			host := namespace(t)
+			if err := Within(host, func() error { return sysctl("net/bridge/bridge-nf-call-iptables", bridged) }); bridged == "1" && err != nil {
+				t.Skipf("no br_netfilter here: %v", err)
+			}
+			bridgeConnectsPods(t, host)
+		})
+	}
+}
+
+func bridgeConnectsPods(t *testing.T, host string) {
+	first, second := namespace(t), namespace(t)
 	if err := loopbackUp(host); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +128,7 @@ func TestBridgeConnectsPods(t *testing.T) {
 		{"machine to pod", host, "10.99.7.2:80", "10.99.7.1"},
 		{"pod to pod", second, "10.99.7.2:80", "10.99.7.3"},
 		{"host port from the machine", host, "127.0.0.1:8080", "10.99.7.1"},
-		{"host port from another pod", second, "10.99.7.1:8080", "10.99.7.1"},
+		{"host port from another pod", second, "10.99.7.1:8080", "10.99.7.3"},
 		{"host port from the pod itself", first, "10.99.7.1:8080", "10.99.7.1"},
 	} {
 		var seen []byte

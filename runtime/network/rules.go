@@ -20,13 +20,18 @@ import (
 //	  chain postrouting { type nat hook postrouting priority srcnat
 //	    ip saddr SUBNET ip daddr DIRECT accept
 //	    ip saddr SUBNET oifname != NAME masquerade
-//	    oifname NAME ct status dnat ip saddr SUBNET masquerade    # a pod to itself
 //	    oifname NAME ip saddr 127.0.0.0/8 masquerade
+//	    oifname NAME ct status dnat jump hairpin
 //	  }
+//	  chain hairpin { ip saddr 10.244.0.5 ip daddr 10.244.0.5 masquerade ... }   # a pod to its own host port
 //	  chain prerouting { type nat hook prerouting priority dstnat; fib daddr type local jump hostports }
 //	  chain output     { type nat hook output priority dstnat;     fib daddr type local jump hostports }
 //	  chain hostports  { meta l4proto tcp tcp dport 8080 dnat to 10.244.0.5:80 ... }
+//	  chain redirects  { type filter hook output priority filter; oifname NAME icmp type redirect drop }
 //	}
+//
+// Packets from pod to pod come in by the bridge and leave by it. The kernel then
+// tells the sender of a shorter way, which there is not: hence the last chain.
 type rules struct {
 	table, bridge string
 	subnet        netip.Prefix
@@ -34,28 +39,35 @@ type rules struct {
 	direct        []netip.Prefix
 }
 
+// Chains whose rules are the pods', each marked with its sandbox.
+const (
+	chainHostPorts = "hostports"
+	chainHairpin   = "hairpin"
+)
+
 func (r *rules) tableValue() *nftables.Table {
 	return &nftables.Table{Family: nftables.TableFamilyIPv4, Name: r.table}
 }
 
-// ensure replaces the fixed chains in one transaction; hostports keeps its rules.
+// ensure replaces the fixed chains in one transaction; hostports and hairpin keep
+// their rules.
 func (r *rules) ensure() error {
 	c, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
 	table := c.AddTable(r.tableValue())
-	hostports := c.AddChain(&nftables.Chain{Name: "hostports", Table: table})
-	base := func(name string, hook *nftables.ChainHook, priority *nftables.ChainPriority) *nftables.Chain {
-		chain := c.AddChain(&nftables.Chain{
-			Name: name, Table: table, Type: nftables.ChainTypeNAT, Hooknum: hook, Priority: priority,
-		})
+	hostports := c.AddChain(&nftables.Chain{Name: chainHostPorts, Table: table})
+	hairpin := c.AddChain(&nftables.Chain{Name: chainHairpin, Table: table})
+	base := func(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority *nftables.ChainPriority) *nftables.Chain {
+		chain := c.AddChain(&nftables.Chain{Name: name, Table: table, Type: kind, Hooknum: hook, Priority: priority})
 		c.FlushChain(chain)
 		return chain
 	}
-	pre := base("prerouting", nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest)
-	out := base("output", nftables.ChainHookOutput, nftables.ChainPriorityNATDest)
-	post := base("postrouting", nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
+	pre := base("prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest)
+	out := base("output", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest)
+	post := base("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
+	redirects := base("redirects", nftables.ChainTypeFilter, nftables.ChainHookOutput, nftables.ChainPriorityFilter)
 	for _, chain := range []*nftables.Chain{pre, out} {
 		c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
 			&expr.Fib{Register: 1, FlagDADDR: true, ResultADDRTYPE: true},
@@ -73,9 +85,11 @@ func (r *rules) ensure() error {
 			address(offsetSource, r.subnet), outInterface(expr.CmpOpNeq, r.bridge), []expr.Any{&expr.Masq{}})})
 	}
 	c.AddRule(&nftables.Rule{Table: table, Chain: post, Exprs: join(
-		outInterface(expr.CmpOpEq, r.bridge), address(offsetSource, r.subnet), statusDNAT(), []expr.Any{&expr.Masq{}})})
-	c.AddRule(&nftables.Rule{Table: table, Chain: post, Exprs: join(
 		outInterface(expr.CmpOpEq, r.bridge), address(offsetSource, netip.MustParsePrefix("127.0.0.0/8")), []expr.Any{&expr.Masq{}})})
+	c.AddRule(&nftables.Rule{Table: table, Chain: post, Exprs: join(
+		outInterface(expr.CmpOpEq, r.bridge), statusDNAT(), []expr.Any{&expr.Verdict{Kind: expr.VerdictJump, Chain: hairpin.Name}})})
+	c.AddRule(&nftables.Rule{Table: table, Chain: redirects, Exprs: join(outInterface(expr.CmpOpEq, r.bridge), icmpRedirect(), []expr.Any{
+		&expr.Verdict{Kind: expr.VerdictDrop}})})
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("nftables table %s: %w", r.table, err)
 	}
@@ -91,7 +105,7 @@ func (r *rules) setPorts(id string, addr netip.Addr, ports []runtime.PortMapping
 	if err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
-	chain := &nftables.Chain{Name: "hostports", Table: r.tableValue()}
+	chain := &nftables.Chain{Name: chainHostPorts, Table: r.tableValue()}
 	any := false
 	for _, p := range ports {
 		if p.HostPort == 0 {
@@ -107,6 +121,11 @@ func (r *rules) setPorts(id string, addr netip.Addr, ports []runtime.PortMapping
 	if !any {
 		return nil
 	}
+	itself := netip.PrefixFrom(addr, 32)
+	c.AddRule(&nftables.Rule{
+		Table: chain.Table, Chain: &nftables.Chain{Name: chainHairpin, Table: chain.Table}, UserData: []byte(id),
+		Exprs: join(address(offsetSource, itself), address(offsetDestination, itself), []expr.Any{&expr.Masq{}}),
+	})
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("nftables host ports: %w", err)
 	}
@@ -146,18 +165,20 @@ func (r *rules) removePorts(id string) error {
 	if err != nil {
 		return fmt.Errorf("nftables: %w", err)
 	}
-	chain := &nftables.Chain{Name: "hostports", Table: r.tableValue()}
-	present, err := c.GetRules(chain.Table, chain)
-	if err != nil {
-		return nil // no table, no rule
-	}
 	any := false
-	for _, rule := range present {
-		if bytes.Equal(rule.UserData, []byte(id)) {
-			if err := c.DelRule(rule); err != nil {
-				return fmt.Errorf("nftables host ports: %w", err)
+	for _, name := range []string{chainHostPorts, chainHairpin} {
+		chain := &nftables.Chain{Name: name, Table: r.tableValue()}
+		present, err := c.GetRules(chain.Table, chain)
+		if err != nil {
+			continue // no chain, no rule
+		}
+		for _, rule := range present {
+			if bytes.Equal(rule.UserData, []byte(id)) {
+				if err := c.DelRule(rule); err != nil {
+					return fmt.Errorf("nftables host ports: %w", err)
+				}
+				any = true
 			}
-			any = true
 		}
 	}
 	if !any {
@@ -207,6 +228,16 @@ func outInterface(op expr.CmpOp, name string) []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
 		&expr.Cmp{Op: op, Register: 1, Data: padded},
+	}
+}
+
+// icmpRedirect matches ICMP's advice of another way.
+func icmpRedirect() []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_ICMP}},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{5}},
 	}
 }
 
