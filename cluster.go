@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -27,7 +28,8 @@ type Config struct {
 	// then reached without a socket.
 	Nodes []NodeConfig
 	// FakeNodes is how many simulated nodes to add, named fake-0, fake-1, ...:
-	// their pods only seem to run. Each claims 32 CPUs, 256 GiB and 110 pods.
+	// their pods only seem to run. Each claims 32 CPUs, 256 GiB and 110 pods. At
+	// most 65536.
 	FakeNodes int
 }
 
@@ -46,7 +48,10 @@ func New(config Config) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{plane: plane, ready: make(chan struct{})}
-	nodes := config.Nodes
+	if config.FakeNodes < 0 || config.FakeNodes > 1<<16 {
+		return nil, fmt.Errorf("strake: %d simulated nodes: want 0 to 65536", config.FakeNodes)
+	}
+	nodes := slices.Clone(config.Nodes)
 	for i := range config.FakeNodes {
 		node, err := fakeNode(i)
 		if err != nil {
@@ -104,13 +109,17 @@ func fakeNode(i int) (NodeConfig, error) {
 	third, fourth := byte(i>>8), byte(i)
 	address := netip.AddrFrom4([4]byte{198, 18, third, fourth})
 	name := fmt.Sprintf("fake-%d", i)
-	r, err := fake.New(fake.Config{})
+	// The addresses of its pods are of the reserved class E, 4096 for each node, so
+	// that they differ from those of all other pods.
+	pods := netip.PrefixFrom(netip.AddrFrom4([4]byte{240 | byte(i>>12), byte(i >> 4), byte(i << 4), 0}), 20)
+	r, err := fake.New(fake.Config{PodCIDR: pods})
 	if err != nil {
 		return NodeConfig{}, err
 	}
 	return NodeConfig{Kubelet: kubelet.Config{
 		Runtime:          r,
 		HostnameOverride: name,
+		PodCIDR:          pods.String(),
 		NodeLabels:       map[string]string{"strake.io/simulated": "true"},
 		Machine: &machine.Facts{
 			CPUs: 32, Memory: 256 << 30, Disk: 1 << 40, Inodes: 1 << 26,

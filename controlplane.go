@@ -200,7 +200,9 @@ var (
 
 // client makes a typed client for a part of the control plane.
 func (c *ControlPlane) client(as user.Info) (kubernetes.Interface, error) {
-	client, err := kubernetes.NewForConfig(c.RESTConfig(as))
+	config := c.RESTConfig(as)
+	config.WarningHandlerWithContext = rest.NoWarnings{} // they are for people, and would go to a global logger
+	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("strake: client of %s: %w", as.GetName(), err)
 	}

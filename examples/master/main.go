@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -28,84 +29,79 @@ func main() {
 		}, run))
 }
 
+// master is the program between its start and its end.
+type master struct {
+	flags            *program.Flags
+	cluster          *strake.Cluster
+	listener         net.Listener
+	at               netip.AddrPort
+	kubeconfig, join string // files that it writes, for the administrator and for nodes
+	store            string
+}
+
 func run(ctx context.Context, f *program.Flags, log logr.Logger) error {
 	begun := time.Now()
-	credentials, err := program.OpenCredentials(f.DataDir)
+	m := &master{flags: f, kubeconfig: f.AdminKubeconfig(), join: filepath.Join(f.DataDir, "node.kubeconfig")}
+	if err := m.assemble(ctx, log); err != nil {
+		if m.listener != nil {
+			m.listener.Close()
+		}
+		return err
+	}
+	program.Say("Strake: a control plane (pid %d)", os.Getpid())
+	program.Say("  state       %s", m.store)
+	return program.Service{
+		Parts: []func(context.Context) error{m.cluster.Run, func(ctx context.Context) error {
+			return strake.Serve(ctx, m.listener, m.cluster.ControlPlane().Handler())
+		}},
+		Ready: m.cluster.Ready(),
+		Announce: func() {
+			program.Say("  ready       after %v, at %s", time.Since(begun).Round(time.Millisecond), program.URL(m.at))
+			program.Say("\nOn a node, with a copy of that file, type:\n\n  node --kubeconfig %s\n\nand here:\n\n  export KUBECONFIG=%s\n  kubectl get nodes\n", m.join, m.kubeconfig)
+		},
+		AfterStop: m.afterStop,
+		Farewell:  m.farewell(),
+	}.Run(ctx)
+}
+
+func (m *master) assemble(ctx context.Context, log logr.Logger) error {
+	credentials, err := program.OpenCredentials(m.flags.DataDir)
 	if err != nil {
 		return err
 	}
 	host, _ := os.Hostname()
-	listenHost, _, err := net.SplitHostPort(f.Listen)
+	listenHost, _, err := net.SplitHostPort(m.flags.Listen)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	listener, at, err := program.Listen(ctx, f.Listen, credentials.ServerTLS(append(program.MachineAddresses(), host, listenHost)...))
-	if err != nil {
+	names := append(program.MachineAddresses(), host, listenHost)
+	if m.listener, m.at, err = program.Listen(ctx, m.flags.Listen, credentials.ServerTLS(names...)); err != nil {
 		return err
 	}
-	config := strake.Config{FakeNodes: max(f.FakeNodes, 0)}
+	config := strake.Config{FakeNodes: max(m.flags.FakeNodes, 0)}
 	plane := &config.ControlPlane
 	plane.Authenticator, plane.RootCA, plane.Logger = credentials.Authenticator(), credentials.CA.PEM(), log
 	plane.DialKubelet = nodeproxy.DialTLS(credentials.KubeletTLS())
-	plane.Advertise = program.Advertise(at)
-	store, what, err := program.OpenStore(f, log)
-	if err != nil {
-		listener.Close()
+	plane.Advertise = program.Advertise(m.at)
+	if plane.Store, m.store, err = program.OpenStore(m.flags, log); err != nil {
 		return err
 	}
-	plane.Store = store
-	cluster, err := strake.New(config)
-	if err != nil {
-		listener.Close()
+	if m.cluster, err = strake.New(config); err != nil {
 		return err
 	}
-	kubeconfig := f.Kubeconfig
-	if kubeconfig == "" {
-		kubeconfig = filepath.Join(f.DataDir, "kubeconfig")
-	}
-	join := filepath.Join(f.DataDir, "node.kubeconfig")
-	if err := errors.Join(credentials.WriteAdmin(kubeconfig, program.URL(at)), credentials.WriteNode(join, program.JoinURL(at))); err != nil {
-		listener.Close()
-		return err
-	}
+	return errors.Join(credentials.WriteAdmin(m.kubeconfig, program.URL(m.at)), credentials.WriteNode(m.join, program.JoinURL(m.at)))
+}
 
-	program.Say("Strake: a control plane (pid %d)", os.Getpid())
-	program.Say("  state       %s", what)
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	ended := make(chan error, 2)
-	go func() { ended <- cluster.Run(serving) }()
-	go func() { ended <- strake.Serve(serving, listener, cluster.ControlPlane().Handler()) }()
-	var failure error
-	select {
-	case failure = <-ended:
-	case <-ctx.Done():
-	case <-cluster.Ready():
-		program.Say("  ready       after %v, at %s", time.Since(begun).Round(time.Millisecond), program.URL(at))
-		program.Say("\nOn a node, with a copy of that file, type:\n\n  node --kubeconfig %s\n\nand here:\n\n  export KUBECONFIG=%s\n  kubectl get nodes\n", join, kubeconfig)
-		select {
-		case failure = <-ended:
-		case <-ctx.Done():
-		}
-	}
-	if failure == nil {
-		program.Say("Stopping ...")
-	}
-	stop()
-	failure = errors.Join(failure, <-ended)
-	if ctx.Err() != nil && len(ended) > 0 {
-		failure = errors.Join(failure, <-ended)
-	}
-	if failure != nil {
-		return failure
-	}
-	if f.Purge {
-		if err := errors.Join(os.RemoveAll(f.DataDir), os.RemoveAll(kubeconfig)); err != nil {
-			return err
-		}
-		program.Say("Stopped. Nothing is left: --purge removed %s.", f.DataDir)
+func (m *master) afterStop(context.Context) error {
+	if !m.flags.Purge {
 		return nil
 	}
-	program.Say("Stopped. What is left: the data in %s.", f.DataDir)
-	return nil
+	return errors.Join(os.RemoveAll(m.flags.DataDir), os.RemoveAll(m.kubeconfig))
+}
+
+func (m *master) farewell() string {
+	if m.flags.Purge {
+		return fmt.Sprintf("Nothing is left: --purge removed %s.", m.flags.DataDir)
+	}
+	return fmt.Sprintf("What is left: the data in %s.", m.flags.DataDir)
 }

@@ -74,42 +74,23 @@ func run(ctx context.Context, f *program.Flags, log logr.Logger) error {
 
 	program.Say("Strake: node %s of the cluster at %s (pid %d)", node.Name(), config.Host, os.Getpid())
 	program.Say("  containers  %s", containers.What)
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	ended := make(chan error, 1)
-	go func() { ended <- node.Run(serving) }()
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	case <-node.Ready():
-		program.Say("  ready       its HTTP interface is at %s", net.JoinHostPort(hostOf(at), fmt.Sprint(at.Port())))
-		select {
-		case err := <-ended:
-			return err
-		case <-ctx.Done():
+	service := program.Service{
+		Parts: []func(context.Context) error{node.Run},
+		Ready: node.Ready(),
+		Announce: func() {
+			program.Say("  ready       its HTTP interface is at %s", net.JoinHostPort(hostOf(at), fmt.Sprint(at.Port())))
+		},
+		AfterStop: proxier.Cleanup,
+		Farewell:  fmt.Sprintf("What is left: the data in %s, and the containers, which run on; the next start takes them over.", f.DataDir),
+	}
+	if f.Purge {
+		service.BeforeStop = containers.Purge
+		service.AfterStop = func(ctx context.Context) error {
+			return errors.Join(proxier.Cleanup(ctx), containers.CleanUp(ctx), os.RemoveAll(f.DataDir))
 		}
+		service.Farewell = fmt.Sprintf("Nothing is left: --purge removed the containers, their network and %s.", f.DataDir)
 	}
-	program.Say("Stopping ...")
-	var errs []error
-	cleaning := context.WithoutCancel(ctx)
-	if f.Purge {
-		errs = append(errs, containers.Purge(cleaning))
-	}
-	stop()
-	errs = append(errs, <-ended)
-	if f.Purge {
-		errs = append(errs, proxier.Cleanup(cleaning), containers.CleanUp(cleaning), os.RemoveAll(f.DataDir))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	if f.Purge {
-		program.Say("Stopped. Nothing is left: --purge removed the containers, their network, the rules for services and %s.", f.DataDir)
-	} else {
-		program.Say("Stopped. What is left: the data in %s, and the containers with the rules for their services, which run on; the next start takes them over.", f.DataDir)
-	}
-	return nil
+	return service.Run(ctx)
 }
 
 func hostOf(at netip.AddrPort) string {

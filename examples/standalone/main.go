@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -46,7 +45,7 @@ type standalone struct {
 
 func run(ctx context.Context, f *program.Flags, log logr.Logger) error {
 	begun := time.Now()
-	s := &standalone{flags: f, log: log}
+	s := &standalone{flags: f, log: log, kubeconfig: f.AdminKubeconfig()}
 	if err := s.assemble(ctx); err != nil {
 		for _, l := range s.listeners {
 			l.Close()
@@ -59,42 +58,28 @@ func run(ctx context.Context, f *program.Flags, log logr.Logger) error {
 	if s.containers.Missing != "" {
 		program.Say("\n  *** PODS ARE ONLY SIMULATED: %s. ***\n", s.containers.Missing)
 	}
-
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	ended := make(chan error, 1)
-	go func() { ended <- s.serve(serving) }()
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	case <-s.cluster.Ready():
-		program.Say("  ready       after %v, at %s", time.Since(begun).Round(time.Millisecond), program.URL(s.at()))
-		program.Say("\nNow type:\n\n  export KUBECONFIG=%s\n  kubectl get nodes\n", s.kubeconfig)
-		select {
-		case err := <-ended:
-			return err
-		case <-ctx.Done():
-		}
-	}
-	return s.end(stop, ended)
+	return program.Service{
+		Parts: s.parts(),
+		Ready: s.cluster.Ready(),
+		Announce: func() {
+			program.Say("  ready       after %v, at %s", time.Since(begun).Round(time.Millisecond), program.URL(s.at()))
+			program.Say("\nNow type:\n\n  export KUBECONFIG=%s\n  kubectl get nodes\n", s.kubeconfig)
+		},
+		BeforeStop: s.beforeStop,
+		AfterStop:  s.afterStop,
+		Farewell:   s.farewell(),
+	}.Run(ctx)
 }
 
-// serve runs the cluster and its listeners until ctx ends.
-func (s *standalone) serve(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	errs := make(chan error, len(s.listeners)+1)
-	go func() { errs <- s.cluster.Run(ctx) }()
+// parts are the cluster and its listeners.
+func (s *standalone) parts() []func(context.Context) error {
+	parts := []func(context.Context) error{s.cluster.Run}
 	for _, l := range s.listeners {
-		go func() { errs <- strake.Serve(ctx, l, s.cluster.ControlPlane().Handler()) }()
+		parts = append(parts, func(ctx context.Context) error {
+			return strake.Serve(ctx, l, s.cluster.ControlPlane().Handler())
+		})
 	}
-	var all error
-	for range cap(errs) {
-		all = errors.Join(all, <-errs)
-		cancel() // one that ends, ends all
-	}
-	return all
+	return parts
 }
 
 func (s *standalone) at() netip.AddrPort {
@@ -154,51 +139,35 @@ func (s *standalone) assemble(ctx context.Context) (err error) {
 	if s.cluster, err = strake.New(config); err != nil {
 		return err
 	}
-	s.kubeconfig = s.flags.Kubeconfig
-	if s.kubeconfig == "" {
-		s.kubeconfig = filepath.Join(s.flags.DataDir, "kubeconfig")
-	}
 	return credentials.WriteAdmin(s.kubeconfig, program.URL(at))
 }
 
-// end stops the cluster and says what stays.
-func (s *standalone) end(stop func(), ended <-chan error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	program.Say("Stopping ...")
-	var errs []error
-	if s.flags.Purge {
-		errs = append(errs, s.containers.Purge(ctx))
+func (s *standalone) beforeStop(ctx context.Context) error {
+	if !s.flags.Purge {
+		return nil
 	}
-	stop()
-	errs = append(errs, <-ended)
+	return s.containers.Purge(ctx)
+}
+
+func (s *standalone) afterStop(ctx context.Context) error {
+	var errs []error
 	if s.proxier != nil {
 		errs = append(errs, s.proxier.Cleanup(ctx))
 	}
 	if s.flags.Purge {
-		errs = append(errs, s.containers.CleanUp(ctx), os.RemoveAll(s.flags.DataDir))
-		if s.kubeconfig != "" {
-			errs = append(errs, remove(s.kubeconfig))
-		}
+		errs = append(errs, s.containers.CleanUp(ctx), os.RemoveAll(s.flags.DataDir), os.RemoveAll(s.kubeconfig))
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	switch {
-	case s.flags.Purge:
-		program.Say("Stopped. Nothing is left: --purge removed the containers, their network and %s.", s.flags.DataDir)
-	case s.containers.Runtime != nil:
-		program.Say("Stopped. What is left: the data in %s, and the containers, which run on; the next start takes them over.", s.flags.DataDir)
-		program.Say("To remove all of it, start once more with --purge and stop.")
-	default:
-		program.Say("Stopped. What is left: the data in %s.", s.flags.DataDir)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
-func remove(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+func (s *standalone) farewell() string {
+	switch {
+	case s.flags.Purge:
+		return fmt.Sprintf("Nothing is left: --purge removed the containers, their network and %s.", s.flags.DataDir)
+	case s.containers.Runtime != nil:
+		return fmt.Sprintf("What is left: the data in %s, and the containers, which run on; the next start takes them over.\n", s.flags.DataDir) +
+			"To remove all of it, start once more with --purge and stop."
+	default:
+		return fmt.Sprintf("What is left: the data in %s.", s.flags.DataDir)
 	}
-	return nil
 }

@@ -73,6 +73,14 @@ func (f *Flags) AddJoin(fs *pflag.FlagSet) {
 	fs.StringVar(&f.Listen, "listen", "0.0.0.0:10250", "address of the node's own HTTP interface, for logs and exec")
 }
 
+// AdminKubeconfig is the file that the administrator's kubeconfig is written to.
+func (f *Flags) AdminKubeconfig() string {
+	if f.Kubeconfig != "" {
+		return f.Kubeconfig
+	}
+	return filepath.Join(f.DataDir, "kubeconfig")
+}
+
 // complete checks the flags and fills in what follows from others.
 func (f *Flags) complete() error {
 	dir, err := filepath.Abs(f.DataDir)
