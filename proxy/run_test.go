@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,11 +20,20 @@ import (
 
 // recorder keeps what it was told to apply.
 type recorder struct {
+	mu      sync.Mutex // guards all below
 	updates []Update
 	fail    int // that many times
 }
 
+func (r *recorder) seen() []Update {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.updates)
+}
+
 func (r *recorder) Apply(_ context.Context, u Update) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.fail > 0 {
 		r.fail--
 		return errors.New("the kernel said no")
@@ -63,8 +73,8 @@ func TestRunFollowsTheAPI(t *testing.T) {
 
 		<-p.Ready()
 		synctest.Wait()
-		if n := len(r.updates); n != 1 || !r.updates[0].Full || len(r.updates[0].Services) != 2 {
-			t.Fatalf("first: %+v, want one full update with both services, after the failures", r.updates)
+		if got := r.seen(); len(got) != 1 || !got[0].Full || len(got[0].Services) != 2 {
+			t.Fatalf("first: %+v, want one full update with both services, after the failures", got)
 		}
 
 		// A burst about one service is one update that names only it.
@@ -81,7 +91,8 @@ func TestRunFollowsTheAPI(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Second)
-		last := r.updates[len(r.updates)-1]
+		all := r.seen()
+		last := all[len(all)-1]
 		b := types.NamespacedName{Namespace: "default", Name: "b"}
 		if keys := slices.Collect(maps.Keys(last.Services)); last.Full || len(keys) != 1 || keys[0] != b {
 			t.Fatalf("update names %v (full %v), want only b", keys, last.Full)
@@ -89,7 +100,7 @@ func TestRunFollowsTheAPI(t *testing.T) {
 		if got := last.Services[b][0].Internal.Endpoints; len(got) != 2 {
 			t.Errorf("endpoints of b: %v, want two", got)
 		}
-		if n := len(r.updates); n > 3 {
+		if n := len(all); n > 3 {
 			t.Errorf("%d updates for one burst", n-1)
 		}
 
@@ -97,7 +108,8 @@ func TestRunFollowsTheAPI(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		last = r.updates[len(r.updates)-1]
+		all = r.seen()
+		last = all[len(all)-1]
 		if ports, told := last.Services[types.NamespacedName{Namespace: "default", Name: "a"}]; !told || len(ports) != 0 {
 			t.Errorf("after the deletion: %+v, want a with no ports", last)
 		}
