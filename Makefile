@@ -11,6 +11,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.1
 
 run: build
 	@internal/setup/ensure runc
+	@command -v kubectl >/dev/null || echo "(This machine has no kubectl: make tools builds one, bin/kubectl.)"
 	@exec $(BIN)/standalone --data-dir data --kubeconfig data/kubeconfig $(ARGS)
 
 build:
