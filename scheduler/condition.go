@@ -121,7 +121,8 @@ func (w *conditionWriter) writeNext(ctx context.Context) bool {
 		}
 		next, found = w.wanted[uid], true
 		delete(w.wanted, uid)
-		w.order = append(w.order[:i], w.order[i+1:]...)
+		copy(w.order[1:i+1], w.order[:i]) // the few in front, not the many behind
+		w.order = w.order[1:]
 		w.writing[uid] = true
 		break
 	}
@@ -140,18 +141,48 @@ func (w *conditionWriter) writeNext(ctx context.Context) bool {
 	return true
 }
 
+// conflictTries is how often a condition is written for a pod that others change
+// at the same time.
+const conflictTries = 5
+
+// patch writes one status, unless the pod has been placed meanwhile: what was
+// found out about it before is then no longer true.
 func (w *conditionWriter) patch(ctx context.Context, s statusWrite) {
+	var err error
+	for range conflictTries {
+		if err = w.patchAt(ctx, s); !apierrors.IsConflict(err) {
+			break
+		}
+		var now *corev1.Pod
+		if now, err = w.client.CoreV1().Pods(s.pod.Namespace).Get(ctx, s.pod.Name, metav1.GetOptions{}); err != nil {
+			break
+		}
+		if now.UID != s.pod.UID || now.Spec.NodeName != "" {
+			return
+		}
+		s.pod = now
+	}
+	if err != nil && ctx.Err() == nil && !apierrors.IsNotFound(err) {
+		// The next attempt writes it again, as the pod still lacks it.
+		w.log.Error(err, "Pod condition not written", "pod", s.pod.Namespace+"/"+s.pod.Name)
+	}
+}
+
+// patchAt writes one status where the pod is still as s has it: the one that was
+// found unschedulable, at the same revision.
+func (w *conditionWriter) patchAt(ctx context.Context, s statusWrite) error {
 	status := map[string]any{"conditions": []corev1.PodCondition{s.condition}}
 	if s.nominated != "" {
 		status["nominatedNodeName"] = s.nominated
 	}
-	// The UID keeps the patch from a pod that was created later under this name.
-	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": s.pod.UID}, "status": status})
-	if err == nil {
-		_, err = w.client.CoreV1().Pods(s.pod.Namespace).Patch(ctx, s.pod.Name, types.StrategicMergePatchType, body, metav1.PatchOptions{}, "status")
+	meta := map[string]any{"uid": s.pod.UID}
+	if s.pod.ResourceVersion != "" {
+		meta["resourceVersion"] = s.pod.ResourceVersion
 	}
-	if err != nil && ctx.Err() == nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		// The next attempt writes it again, as the pod still lacks it.
-		w.log.Error(err, "Pod condition not written", "pod", s.pod.Namespace+"/"+s.pod.Name)
+	body, err := json.Marshal(map[string]any{"metadata": meta, "status": status})
+	if err != nil {
+		return err
 	}
+	_, err = w.client.CoreV1().Pods(s.pod.Namespace).Patch(ctx, s.pod.Name, types.StrategicMergePatchType, body, metav1.PatchOptions{}, "status")
+	return err
 }

@@ -32,6 +32,8 @@ type profile struct {
 	// hints are the events that may help what a plugin rejected; a plugin without
 	// an entry may be helped by any.
 	hints map[string][]framework.EventHint
+	// hinting names the plugins with hints, in the order of the profile.
+	hinting []string
 	// wakes is the union of the events that may help any pod.
 	wakes framework.Event
 }
@@ -138,6 +140,7 @@ func (p *profile) add(w framework.Weighted, unsigned *bool) error {
 	if x, ok := w.Plugin.(framework.EnqueueExtensions); ok {
 		hints := x.EventsToRegister()
 		p.hints[w.Plugin.Name()] = hints
+		p.hinting = append(p.hinting, w.Plugin.Name())
 		for _, h := range hints {
 			p.wakes |= h.On
 		}
@@ -176,9 +179,6 @@ func (p *profile) helps(pod *framework.PodInfo, rejectedBy []string, e *framewor
 	if len(rejectedBy) == 0 {
 		return e.Event&framework.NodeAdd != 0 // there was no node
 	}
-	if e.Event&framework.NodeAdd != 0 && !p.newNodeMayTake(pod, e) {
-		return false
-	}
 	for _, name := range rejectedBy {
 		hints, ok := p.hints[name]
 		if !ok {
@@ -193,15 +193,15 @@ func (p *profile) helps(pod *framework.PodInfo, rejectedBy []string, e *framewor
 	return false
 }
 
-// newNodeMayTake is false where some plugin, whichever rejected the pod before,
-// says that the new node is of no use to it.
-func (p *profile) newNodeMayTake(pod *framework.PodInfo, e *framework.ClusterEvent) bool {
-	for _, hints := range p.hints {
-		for _, h := range hints {
+// refuses names a plugin, whichever rejected the pod before, that says of the new
+// node of e that the pod cannot run on it; "" where none does.
+func (p *profile) refuses(pod *framework.PodInfo, e *framework.ClusterEvent) string {
+	for _, name := range p.hinting {
+		for _, h := range p.hints[name] {
 			if h.On&e.Event != 0 && h.Helps != nil && !h.Helps(pod, e) {
-				return false
+				return name
 			}
 		}
 	}
-	return true
+	return ""
 }

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -226,9 +227,23 @@ func (q *queue) happened(e *framework.ClusterEvent, now time.Time) {
 		return
 	}
 	for _, w := range q.waiting {
+		if e.Event&framework.NodeAdd != 0 && len(w.RejectedBy) > 0 {
+			if name := q.profile.refuses(w.PodInfo, e); name != "" {
+				// No attempt looks at the new node, so its rejection is noted here:
+				// what changes this plugin's mind later may help the pod.
+				w.rejectedAlsoBy(name)
+				continue
+			}
+		}
 		if q.profile.helps(w.PodInfo, w.RejectedBy, e) {
 			q.activate(w, now)
 		}
+	}
+}
+
+func (e *entry) rejectedAlsoBy(name string) {
+	if !slices.Contains(e.RejectedBy, name) {
+		e.RejectedBy = append(slices.Clip(e.RejectedBy), name) // pods alike share the list
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -95,6 +96,35 @@ func TestQueueWakesByHint(t *testing.T) {
 	// Nothing else waits, so it is tried at once.
 	if got := q.pop(at(0.5)); got != e {
 		t.Error("the woken pod is not tried")
+	}
+}
+
+// A node comes that would not take the pod, and so causes no attempt; later what
+// was in the way goes. The pod must not sleep until its long wait ends.
+func TestQueueRemembersWhoRefusedANewNode(t *testing.T) {
+	tainted := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}, Spec: corev1.NodeSpec{
+		Taints: []corev1.Taint{{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoSchedule}},
+	}}
+	tainted.Status.Allocatable = corev1.ResourceList{corev1.ResourcePods: resource.MustParse("1")}
+	ready := tainted.DeepCopy()
+	ready.Spec.Taints = nil
+
+	q := testQueue(t)
+	rejectedBy := []string{noderesources.FitName}
+	for _, name := range []string{"p", "alike"} {
+		q.add(queued(name, 0), at(0))
+		q.reject(q.pop(at(0)), rejectedBy, at(0))
+	}
+	q.happened(&framework.ClusterEvent{Event: framework.NodeAdd, Node: tainted}, at(100))
+	if len(q.waiting) != 2 {
+		t.Fatal("a node with a taint woke the pods")
+	}
+	if len(rejectedBy) != 1 || len(rejectedBy[:cap(rejectedBy)]) != 1 {
+		t.Error("the list that pods alike share was changed")
+	}
+	q.happened(&framework.ClusterEvent{Event: framework.NodeUpdateTaint, OldNode: tainted, Node: ready}, at(101))
+	if got := len(popAll(q, at(101))); got != 2 {
+		t.Errorf("%d pods are tried once the taint is gone, want 2", got)
 	}
 }
 

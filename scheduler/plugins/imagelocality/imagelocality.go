@@ -85,6 +85,9 @@ func (Plugin) Score(c *framework.Cycle, node *framework.NodeInfo) (int64, *frame
 
 // Sign writes the images.
 func (Plugin) Sign(pod *framework.PodInfo, s *framework.Signature) bool {
+	n := 0
+	eachImage(pod.Pod, func(string) { n++ })
+	s.Int(int64(n))
 	eachImage(pod.Pod, s.String)
 	return true
 }
