@@ -15,21 +15,44 @@ import (
 // errOwnerGone says that the object that wanted the write is no longer there.
 var errOwnerGone = errors.New("the object has gone, or another of its name has taken its place")
 
+// writeError is a write that failed. Its message is for the log; what people see
+// in a status is the cause alone.
+type writeError struct {
+	write Write
+	cause error
+}
+
+func (e *writeError) Error() string {
+	return fmt.Sprintf("%s %T %s: %v", e.write.Verb, e.write.Object, KeyOf(e.write.Object), e.cause)
+}
+
+func (e *writeError) Unwrap() error { return e.cause }
+
+// causeOf is the error as the API gave it.
+func causeOf(err error) error {
+	var failed *writeError
+	if errors.As(err, &failed) {
+		return failed.cause
+	}
+	return err
+}
+
 // apply carries out a plan for a key and returns the first error.
 func (l *loop) apply(ctx context.Context, key Key, plan Plan) error {
 	for _, e := range plan.Events {
 		l.env.Recorder.Event(e.About, e.Type, e.Reason, e.Message)
 	}
 	var outcome Outcome
+	var err error
 	for _, step := range plan.Steps {
-		results, err := l.step(ctx, key, step)
+		var results []Object
+		results, err = l.step(ctx, key, step)
 		outcome.Results = append(outcome.Results, results...)
 		if err != nil {
-			outcome.Err = err
+			outcome.Err = causeOf(err)
 			break
 		}
 	}
-	err := outcome.Err
 	if plan.Then != nil {
 		if _, last := l.step(ctx, key, Step{Writes: plan.Then(outcome)}); last != nil {
 			err = errors.Join(err, last)
@@ -103,6 +126,11 @@ func (l *loop) together(ctx context.Context, key Key, writes []Write) ([]Object,
 // write sends one write, notes what the informers must show before the key may
 // be looked at again, and records its event.
 func (l *loop) write(ctx context.Context, key Key, w Write) (Object, error) {
+	if w.First != nil {
+		if _, err := l.write(ctx, key, *w.First); err != nil {
+			return nil, err
+		}
+	}
 	token := l.expectations.begin()
 	result, err := send(ctx, l.env.Client, l.env.Metadata, w)
 	if err == nil {
@@ -124,7 +152,7 @@ func (l *loop) write(ctx context.Context, key Key, w Write) (Object, error) {
 		return nil, nil
 	}
 	l.event(w.Failed, err.Error())
-	return nil, fmt.Errorf("%s %T %s: %w", w.Verb, w.Object, KeyOf(w.Object), err)
+	return nil, &writeError{w, err}
 }
 
 func (l *loop) expect(key Key, w Write, result Object) {

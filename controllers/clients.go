@@ -1,5 +1,7 @@
 package controllers
 
+//lint:file-ignore SA1019 Endpoints are still served, and still written.
+
 import (
 	"context"
 	"fmt"
@@ -46,7 +48,7 @@ func send(ctx context.Context, c kubernetes.Interface, m metadata.Interface, w W
 		return act(ctx, c.CoreV1().Nodes(), o, w)
 	case *corev1.Service:
 		return act(ctx, c.CoreV1().Services(ns), o, w)
-	case *corev1.Endpoints: //nolint:staticcheck // the old kind is still served and still written
+	case *corev1.Endpoints:
 		return act(ctx, c.CoreV1().Endpoints(ns), o, w)
 	case *corev1.ConfigMap:
 		return act(ctx, c.CoreV1().ConfigMaps(ns), o, w)

@@ -60,7 +60,7 @@ const (
 
 // Outcome is how a plan's steps ended.
 type Outcome struct {
-	// Err is the first error, nil if all went well.
+	// Err is the first error as the API gave it, nil if all went well.
 	Err error
 	// Results are the objects the API returned, in no particular order.
 	Results []Object
@@ -101,6 +101,11 @@ type Write struct {
 
 	// DeleteOptions are the options of a delete. Preconditions need not be set.
 	DeleteOptions metav1.DeleteOptions
+
+	// First, when set, is sent before this write, which is dropped if it fails:
+	// two writes of which the second must not stand alone, among others that
+	// have nothing to do with them.
+	First *Write
 
 	// OnlyIfLive, when set, is an object that must still exist with the same
 	// UID, and not be on its way out, when it is read from the API, not from a

@@ -63,7 +63,12 @@ func scale(d *appsv1.Deployment, s sets) (writes []controllers.Write) {
 		return writes
 	}
 	if !isRolling(d) {
-		return nil
+		// The rollout, which ends all but one of them, comes next: it is enough
+		// to note that the change was seen.
+		for _, rs := range active(s.all()) {
+			writes = append(writes, resize(d, rs, size(rs))...)
+		}
+		return writes
 	}
 	list := active(s.all())
 	for i, to := range shares(d, list) {

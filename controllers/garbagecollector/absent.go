@@ -3,13 +3,18 @@ package garbagecollector
 import (
 	"sync"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// place is an object where a reference looks for it.
+// place is an object where a reference looks for it. It has all that a reference
+// says: one with a wrong name finds nothing, and proves nothing about the object
+// that has the UID.
 type place struct {
 	uid       types.UID
+	kind      schema.GroupKind
 	namespace string // empty for cluster-wide kinds
+	name      string
 }
 
 // places is a bounded set of objects that are known not to be there; the oldest

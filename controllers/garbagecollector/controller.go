@@ -128,10 +128,11 @@ func (c *controller) reconcile(ctx context.Context, key controllers.Key) (contro
 			n.Namespace = ""
 		}
 	}
+	kind := schema.FromAPIVersionAndKind(n.APIVersion, n.Kind).GroupKind()
 	live, err := c.client(n.Resource, n.Namespace).Get(ctx, n.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) || err == nil && live.UID != n.UID {
-		c.absent.add(place{n.UID, n.Namespace})
-		c.enqueue(c.graph.remove(n.UID))
+		c.absent.add(place{n.UID, kind, n.Namespace, n.Name})
+		c.enqueue(c.graph.vanished(n))
 		return controllers.Plan{}, nil
 	}
 	if err != nil {
@@ -177,7 +178,7 @@ func (c *controller) standings(ctx context.Context, live *metav1.PartialObjectMe
 		if !r.namespaced {
 			namespace = ""
 		}
-		if c.absent.has(place{ref.UID, namespace}) {
+		if c.absent.has(place{ref.UID, r.gvk.GroupKind(), namespace, ref.Name}) {
 			out = append(out, Absent)
 			continue
 		}

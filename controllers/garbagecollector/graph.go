@@ -173,6 +173,23 @@ func (g *graph) drop(v *vertex) {
 func (g *graph) remove(uid types.UID) (w work) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	return g.take(uid)
+}
+
+// vanished takes out a node that was looked for where it is said to be, and not
+// found. One that an informer has brought since then stays: it was looked for
+// where a reference, perhaps a wrong one, had said.
+func (g *graph) vanished(n Node) (w work) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if v := g.nodes[n.UID]; v == nil || v.Observed != n.Observed {
+		return w
+	}
+	return g.take(n.UID)
+}
+
+// take is called with mu held.
+func (g *graph) take(uid types.UID) (w work) {
 	v := g.nodes[uid]
 	if v == nil {
 		return w

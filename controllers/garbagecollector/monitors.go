@@ -179,7 +179,7 @@ func (c *controller) gone(r resource, o any) {
 		return
 	}
 	c.definition(r)
-	c.absent.add(place{m.GetUID(), m.GetNamespace()})
+	c.absent.add(place{m.GetUID(), r.gvk.GroupKind(), m.GetNamespace(), m.GetName()})
 	c.enqueue(c.graph.remove(m.GetUID()))
 }
 

@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
 
 	"github.com/strake-io/strake/controllers"
 )
@@ -169,7 +171,7 @@ func conditions(v View, deleteErr error, now time.Time) []corev1.NamespaceCondit
 		}
 	}
 	set(corev1.NamespaceDeletionDiscoveryFailure, v.DiscoveryErr != nil,
-		"DiscoveryFailed", fmt.Sprintf("Discovery failed for some groups, 1 failing: %v", v.DiscoveryErr),
+		"DiscoveryFailed", discoveryFailure(v.DiscoveryErr),
 		"ResourcesDiscovered", "All resources successfully discovered")
 	set(corev1.NamespaceDeletionGVParsingFailure, false, "", "",
 		"ParsedGroupVersions", "All legacy kube types successfully parsed")
@@ -183,6 +185,17 @@ func conditions(v View, deleteErr error, now time.Time) []corev1.NamespaceCondit
 		"SomeFinalizersRemain", "Some content in the namespace has finalizers remaining: "+list(finalizers, " in %d resource instances"),
 		"ContentHasNoFinalizers", "All content-preserving finalizers finished")
 	return out
+}
+
+func discoveryFailure(err error) string {
+	if err == nil {
+		return ""
+	}
+	var groups *discovery.ErrGroupDiscoveryFailed
+	if errors.As(err, &groups) {
+		return fmt.Sprintf("Discovery failed for some groups, %d failing: %v", len(groups.Groups), err)
+	}
+	return err.Error()
 }
 
 // remaining counts what is left by resource and by finalizer.

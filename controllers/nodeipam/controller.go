@@ -40,9 +40,10 @@ func New(config Config) controllers.Registration {
 		return controllers.Controller{
 			// All nodes share one key: two of them must not be given the same range.
 			Watches: []controllers.Watch{{Informer: nodes.Informer(), Object: &corev1.Node{}, Keys: func(c controllers.Change) []controllers.Key {
-				if n, ok := c.New.(*corev1.Node); !ok || n.Spec.PodCIDR != "" {
+				if n, ok := c.New.(*corev1.Node); ok && n.Spec.PodCIDR != "" {
 					return nil
 				}
+				// A node that is gone gives its range back: another may wait for it.
 				return []controllers.Key{{Name: "nodes"}}
 			}}},
 			Reconcile: func(context.Context, controllers.Key) (controllers.Plan, error) {
@@ -66,7 +67,10 @@ func (c Config) ranges() (out []Range, err error) {
 	if len(c.ClusterCIDRs) == 0 {
 		return nil, errors.New("no cluster CIDR")
 	}
-	for _, p := range c.ClusterCIDRs {
+	for i, p := range c.ClusterCIDRs {
+		if i > 1 || i == 1 && p.Addr().Is4() == c.ClusterCIDRs[0].Addr().Is4() {
+			return nil, fmt.Errorf("cluster CIDRs %v: more than one of a family", c.ClusterCIDRs)
+		}
 		mask := cmp.Or(c.IPv4Mask, 24)
 		if p.Addr().Is6() {
 			mask = cmp.Or(c.IPv6Mask, 64)

@@ -112,7 +112,11 @@ func (c *controller) leaseKeys(change controllers.Change) []controllers.Key {
 	if old, ok := change.Old.(*coordinationv1.Lease); ok && apiequality.Semantic.DeepEqual(old.Spec.RenewTime, l.Spec.RenewTime) {
 		return nil
 	}
-	c.alive(l.Name, time.Now())
+	// Of a node that is not there (any more) nothing must be remembered. One that
+	// comes after its lease shows its own first sign of life.
+	if _, err := c.nodes.Get(l.Name); err == nil {
+		c.alive(l.Name, time.Now())
+	}
 	return nil
 }
 

@@ -59,32 +59,23 @@ func Due(missing map[string]time.Time, now time.Time) (names []string) {
 
 // Reconcile decides which pods to delete.
 func Reconcile(v View, now time.Time) controllers.Plan {
-	var plan controllers.Plan
-	var mark, remove []controllers.Write
+	var remove []controllers.Write
 	for _, p := range v.Pods {
 		node := v.Nodes[p.Spec.NodeName]
 		switch {
 		case p.Spec.NodeName != "" && v.Gone[p.Spec.NodeName]:
-			if !podstate.IsTerminal(p) {
-				mark = append(mark, fail(p, "PodGC: node no longer exists", true, now))
-			}
-			remove = append(remove, force(p))
+			remove = append(remove, failed(p, "PodGC: node no longer exists", true, now))
 		case p.Spec.NodeName == "" && p.DeletionTimestamp != nil:
 			remove = append(remove, force(p)) // no kubelet will ever confirm it
 		case p.DeletionTimestamp != nil && node != nil && outOfService(node):
-			if !podstate.IsTerminal(p) {
-				mark = append(mark, fail(p, "", false, now))
-			}
-			remove = append(remove, force(p))
+			remove = append(remove, failed(p, "", false, now))
 		}
 	}
 	remove = append(remove, surplus(v)...)
-	for _, writes := range [][]controllers.Write{mark, remove} {
-		if len(writes) > 0 {
-			plan.Steps = append(plan.Steps, controllers.Step{Writes: writes, Mode: controllers.Together})
-		}
+	if len(remove) == 0 {
+		return controllers.Plan{}
 	}
-	return plan
+	return controllers.Plan{Steps: []controllers.Step{{Writes: remove, Mode: controllers.Together}}}
 }
 
 // surplus are the deletes of ended pods beyond the threshold, the oldest first.
@@ -120,7 +111,17 @@ func force(p *corev1.Pod) controllers.Write {
 	return controllers.Write{Verb: controllers.Delete, Object: p, DeleteOptions: *metav1.NewDeleteOptions(0)}
 }
 
-// fail marks a pod as failed, so that whoever counts it knows before it is gone.
+// failed deletes a pod that has not run to its end: first it is marked as failed,
+// so that whoever counts it knows before it is gone.
+func failed(p *corev1.Pod, message string, disrupted bool, now time.Time) controllers.Write {
+	w := force(p)
+	if !podstate.IsTerminal(p) {
+		mark := fail(p, message, disrupted, now)
+		w.First = &mark
+	}
+	return w
+}
+
 func fail(p *corev1.Pod, message string, disrupted bool, now time.Time) controllers.Write {
 	status := map[string]any{"phase": corev1.PodFailed}
 	if disrupted {

@@ -44,11 +44,17 @@ func Reconcile(v View, now time.Time) controllers.Plan {
 }
 
 // Deadline is when the pod has to leave; leaves is false if it may stay for ever.
+// What a toleration grants counts from when both were there, the taint and the pod:
+// a pod that comes to a node with an old taint has its time, too.
 func Deadline(v View) (at time.Time, leaves bool) {
+	bound := boundSince(v.Pod)
 	for _, taint := range v.Taints {
 		since := v.Since(taint)
 		if taint.TimeAdded != nil {
 			since = taint.TimeAdded.Time
+		}
+		if since.Before(bound) {
+			since = bound
 		}
 		until, stays := tolerated(v.Pod.Spec.Tolerations, taint, since)
 		if stays {
@@ -61,8 +67,16 @@ func Deadline(v View) (at time.Time, leaves bool) {
 	return at, leaves
 }
 
-// tolerated says until when the tolerations bear the taint. The first that
-// matches counts.
+// boundSince is when the pod got its node.
+func boundSince(p *corev1.Pod) time.Time {
+	if c := podstate.Condition(p, corev1.PodScheduled); c != nil && c.Status == corev1.ConditionTrue && !c.LastTransitionTime.IsZero() {
+		return c.LastTransitionTime.Time
+	}
+	return p.CreationTimestamp.Time
+}
+
+// tolerated says until when the tolerations bear the taint; the zero time if they
+// do not at all. The first that matches counts.
 func tolerated(tolerations []corev1.Toleration, taint corev1.Taint, since time.Time) (until time.Time, stays bool) {
 	for i := range tolerations {
 		t := &tolerations[i]
@@ -74,7 +88,7 @@ func tolerated(tolerations []corev1.Toleration, taint corev1.Taint, since time.T
 		}
 		return since.Add(time.Duration(max(0, *t.TolerationSeconds)) * time.Second), false
 	}
-	return since, false
+	return time.Time{}, false
 }
 
 func matches(t *corev1.Toleration, taint corev1.Taint) bool {

@@ -80,8 +80,7 @@ func Run(t *testing.T, factory Factory) {
 // subject is a runtime under test with what tests do over and over.
 type subject struct {
 	*Harness
-	r    runtime.Runtime
-	pods int
+	r runtime.Runtime
 }
 
 // clear removes all pods, so that the machine is as before.

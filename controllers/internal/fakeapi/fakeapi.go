@@ -45,7 +45,6 @@ type API struct {
 	objects  map[schema.GroupVersionResource]map[types.NamespacedName]runtime.Object
 	watchers []*watcher
 	writes   []string
-	stopped  bool
 	delivery sync.WaitGroup
 }
 
