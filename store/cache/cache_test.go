@@ -259,6 +259,47 @@ func TestSlowWatcherIsEnded(t *testing.T) {
 	}
 }
 
+// A narrow feed holds on to what somebody has yet to read, and not to much more.
+func TestFeedForgetsWhatWasRead(t *testing.T) {
+	f := start(t, Config{})
+	after := f.snapshot(Latest).Revision()
+	interest := Interest{Key: pods + "a"}
+	kept := func() int {
+		f.pods.mu.Lock()
+		defer f.pods.mu.Unlock()
+		return len(f.pods.feeds[interest].view.Load().log)
+	}
+	fast := f.watch(WatchOptions{After: after, Interest: interest})
+	for i := range 500 {
+		f.put(pods+"a", fmt.Sprint(i))
+		f.next(fast, 1)
+	}
+	if n := kept(); n > 2*minFeed {
+		t.Errorf("%d events are kept that were all read", n)
+	}
+	slow := f.watch(WatchOptions{After: f.snapshot(Latest).Revision(), Interest: interest})
+	for i := range 500 {
+		f.put(pods+"a", fmt.Sprint(i))
+		f.next(fast, 1)
+	}
+	if n := kept(); n < 500 || n > 1000 {
+		t.Errorf("%d events are kept, of which one reader wants 500", n)
+	}
+	for i, ev := range f.next(slow, 500) {
+		if got := string(ev.Entry.Object.(*thing).kv.Value); got != fmt.Sprint(i) {
+			t.Fatalf("the slow watcher reads %q as event %d", got, i)
+		}
+	}
+	for range 1000 {
+		f.put(pods+"a", "x")
+		f.next(fast, 1)
+		f.next(slow, 1)
+	}
+	if n := kept(); n > 2*minFeed {
+		t.Errorf("%d events are kept after the slow watcher caught up", n)
+	}
+}
+
 func TestHistoryIsBoundedInBytes(t *testing.T) {
 	f := start(t, Config{HistoryBytes: 1000})
 	value := strings.Repeat("x", 10)

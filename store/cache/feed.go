@@ -2,6 +2,7 @@ package cache
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -82,9 +83,17 @@ func (e *Entry) valuesOf(i int) []string {
 // feed is the events of one interest, for any number of watchers: each keeps a
 // position of its own and reads the latest view without a lock.
 type feed struct {
-	view     atomic.Pointer[view]
-	watchers int // guarded by Resource.mu
+	view atomic.Pointer[view]
+
+	// Guarded by Resource.mu; forgetAt is the length of the log at which to look
+	// how much of it all watchers have read.
+	watchers map[*Watcher]struct{}
+	forgetAt int
 }
+
+// minFeed is how many events a narrow feed keeps before it forgets those that
+// every watcher has read.
+const minFeed = 16
 
 // view is the recent part of a feed. It does not change: the log's backing array
 // is appended to only beyond the end of every view's slice.
@@ -98,7 +107,7 @@ type view struct {
 func (v *view) end() int64 { return v.start + int64(len(v.log)) }
 
 func newFeed() *feed {
-	f := &feed{}
+	f := &feed{watchers: map[*Watcher]struct{}{}, forgetAt: minFeed}
 	f.view.Store(&view{wake: make(chan struct{})})
 	return f
 }
@@ -117,6 +126,26 @@ func (f *feed) publish(events []Event, bound int) (dropped []Event) {
 	f.view.Store(&view{log: log, start: start, wake: make(chan struct{})})
 	close(old.wake)
 	return dropped
+}
+
+// forget drops the events that every watcher has read, now and then. Without it
+// thousands of narrow feeds (one for each node) would each keep as many old objects
+// as the slowest reader may be behind. The caller holds Resource.mu and publishes
+// next.
+func (f *feed) forget() {
+	v := f.view.Load()
+	if len(v.log) < f.forgetAt {
+		return
+	}
+	read := v.end()
+	for w := range f.watchers {
+		read = min(read, w.position.Load())
+	}
+	read = max(read, v.start)
+	// A copy, since the old backing array holds on to what was in it.
+	log := slices.Clone(v.log[read-v.start:])
+	f.view.Store(&view{log: log, start: read, wake: v.wake, err: v.err})
+	f.forgetAt = max(minFeed, 2*len(log))
 }
 
 // fail ends the feed: watchers get the error after the last event. The caller

@@ -125,6 +125,7 @@ func (r *Resource) feed(events []Event) {
 		})
 	}
 	for f, events := range wanted {
+		f.forget()
 		f.publish(events, max(r.cache.backlog, len(events)))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,9 +31,11 @@ type Watcher struct {
 	stop     chan struct{}
 	stopOnce sync.Once
 
+	// position in the feed; only the caller of Next moves it.
+	position atomic.Int64
+
 	// What follows is owned by the caller of Next.
 	initial   []Event // from the history, before the feed
-	position  int64   // in the feed
 	after     int64   // nothing up to here is delivered
 	delivered int64
 	err       error
@@ -83,8 +86,8 @@ func (r *Resource) Watch(ctx context.Context, opts WatchOptions) (*Watcher, erro
 			r.feeds[w.interest] = w.feed
 		}
 	}
-	w.feed.watchers++
-	w.position = w.feed.view.Load().end()
+	w.position.Store(w.feed.view.Load().end())
+	w.feed.watchers[w] = struct{}{}
 	return w, nil
 }
 
@@ -120,9 +123,10 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 		// The revision is read before the feed: see Resource.newest.
 		revision := w.resource.cache.progress.revision()
 		v := w.feed.view.Load()
-		behind := v.end() - w.position
+		position := w.position.Load()
+		behind := v.end() - position
 		switch {
-		case behind > int64(w.resource.cache.backlog) || w.position < v.start:
+		case behind > int64(w.resource.cache.backlog) || position < v.start:
 			w.resource.cache.metrics.expired.WithLabelValues(w.resource.prefix).Inc()
 			return Batch{}, w.fail(ErrExpired)
 		case len(w.initial) > 0:
@@ -132,8 +136,8 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 			w.delivered = events[len(events)-1].Revision
 			return Batch{Events: events, Revision: w.delivered}, nil
 		case behind > 0:
-			events := v.log[w.position-v.start:]
-			w.position = v.end()
+			events := v.log[position-v.start:]
+			w.position.Store(v.end())
 			if events = eventsBetween(events, w.after, events[len(events)-1].Revision); len(events) == 0 {
 				continue
 			}
@@ -158,6 +162,7 @@ func (w *Watcher) Next(ctx context.Context) (Batch, error) {
 				w.delivered = max(w.delivered, revision)
 				return Batch{Revision: w.delivered}, nil
 			}
+			timeout = nil
 		case <-ctx.Done():
 			return Batch{}, ctx.Err()
 		}
@@ -183,8 +188,8 @@ func (w *Watcher) fail(err error) error {
 func (r *Resource) release(w *Watcher) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	w.feed.watchers--
-	if w.feed.watchers == 0 && w.feed != r.all {
+	delete(w.feed.watchers, w)
+	if len(w.feed.watchers) == 0 && w.feed != r.all {
 		delete(r.feeds, w.interest)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/strake-io/strake/store"
 )
 
-// readError maps an error of a read, which changes nothing.
+// readError maps an error of what changes no key: a read, or asking for a lease.
 func (s *Store) readError(ctx context.Context, what string, err error) error {
 	err = rpctypes.Error(err)
 	switch {
@@ -20,6 +20,8 @@ func (s *Store) readError(ctx context.Context, what string, err error) error {
 		return store.ErrCompacted
 	case errors.Is(err, rpctypes.ErrFutureRev):
 		return store.ErrFutureRevision
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return fmt.Errorf("store/etcd: %s: %w", what, store.ErrNoSpace)
 	case s.isClosing():
 		return store.ErrClosed
 	case ctx.Err() != nil:

@@ -167,6 +167,11 @@ func (s *Store) Run(ctx context.Context) error {
 		return errors.New("store/etcd: Run was called twice")
 	}
 	defer close(s.done)
+	defer func() {
+		for _, l := range s.cfg.Listeners {
+			l.Close() // where the member never came to serve on it
+		}
+	}()
 	defer s.closed.Do(func() { close(s.closing) })
 	ctx, cancel := context.WithCancel(ctx)
 	var closing sync.WaitGroup

@@ -219,12 +219,16 @@ func TestCloseBeforeRun(t *testing.T) {
 func TestDataDirInUse(t *testing.T) {
 	dir := t.TempDir()
 	_, stop := run(t, etcd.Config{DataDir: dir, UnsafeNoFsync: true})
-	second, err := etcd.New(etcd.Config{DataDir: dir})
+	l := listen(t)
+	second, err := etcd.New(etcd.Config{DataDir: dir, Listeners: []net.Listener{l}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := second.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a second store on the directory: %v", err)
+	}
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("its listener was left open: %v", err)
 	}
 	stop()
 	run(t, etcd.Config{DataDir: dir, UnsafeNoFsync: true})
@@ -242,6 +246,9 @@ func TestNoSpaceAndTooLarge(t *testing.T) {
 	}
 	if !errors.Is(err, store.ErrNoSpace) || errors.Is(err, store.ErrUncertain) {
 		t.Errorf("writing beyond the quota: %v", err)
+	}
+	if _, err := s.Put(t.Context(), store.Put{Key: "/leased", TTL: time.Hour}); !errors.Is(err, store.ErrNoSpace) || errors.Is(err, store.ErrUncertain) {
+		t.Errorf("writing with a TTL beyond the quota: %v", err)
 	}
 	if _, err := s.Delete(t.Context(), "/k/0", store.Any); err != nil {
 		t.Errorf("a deletion beyond the quota: %v", err)

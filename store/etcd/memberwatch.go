@@ -68,9 +68,7 @@ func (w *memberWatch) Next(ctx context.Context) (store.Batch, error) {
 		}
 		var again <-chan time.Time
 		if w.wish.pending(w.delivered) {
-			timer := time.NewTimer(askAgain)
-			defer timer.Stop()
-			again = timer.C
+			again = time.After(askAgain)
 		}
 		select {
 		case resp, ok := <-w.stream.Chan():

@@ -91,12 +91,14 @@ func (s *Store) list(ctx context.Context, b *backend, prefix string, opts store.
 			}
 		}
 		resp, err := b.kv.Range(ctx, &pb.RangeRequest{
-			Key:          from,
-			RangeEnd:     end,
-			Revision:     revision,
-			Limit:        int64(size),
-			CountOnly:    opts.CountOnly,
-			Serializable: b.alone() || result != nil,
+			Key:       from,
+			RangeEnd:  end,
+			Revision:  revision,
+			Limit:     int64(size),
+			CountOnly: opts.CountOnly,
+			// Later pages too are read from whoever has all up to the revision:
+			// another member of a cluster may be behind it.
+			Serializable: b.alone(),
 		})
 		if err != nil {
 			return result, err

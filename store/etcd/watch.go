@@ -112,9 +112,7 @@ func (w *watch) Next(ctx context.Context) (store.Batch, error) {
 		}
 		var again <-chan time.Time
 		if w.wish.pending(w.delivered) {
-			timer := time.NewTimer(askAgain)
-			defer timer.Stop()
-			again = timer.C
+			again = time.After(askAgain)
 		}
 		select {
 		case resp, ok := <-w.events:
@@ -127,7 +125,7 @@ func (w *watch) Next(ctx context.Context) (store.Batch, error) {
 				return batch, nil
 			}
 		case <-again:
-			w.request()
+			w.request(ctx)
 		case <-w.wish.made:
 		case <-w.store.closing:
 		case <-w.ctx.Done():
@@ -177,18 +175,22 @@ func (w *watch) Progress(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.request()
+	w.request(ctx)
 	w.wish.make(revision)
 	return nil
 }
 
-// request asks etcd for progress, once.
-func (w *watch) request() {
-	if _, err := w.store.enter(w.ctx); err != nil {
+// request asks etcd for progress, once. Where the connection is lost it blocks
+// until there is one again, or ctx ends.
+func (w *watch) request(ctx context.Context) {
+	asking, cancel := context.WithCancel(w.ctx) // which names the watch's stream
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	if _, err := w.store.enter(asking); err != nil {
 		return
 	}
 	defer w.store.leave()
-	if err := w.client.RequestProgress(w.ctx); err != nil && w.ctx.Err() == nil {
+	if err := w.client.RequestProgress(asking); err != nil && asking.Err() == nil {
 		w.store.log.V(1).Info("etcd takes no request for progress", "error", err.Error())
 	}
 }

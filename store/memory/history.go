@@ -35,7 +35,11 @@ type checkpoint struct {
 func (h *history) fork() history {
 	f := *h
 	f.log = h.log[:len(h.log):len(h.log)]
-	f.checkpoints = append([]checkpoint(nil), h.checkpoints...)
+	// Copying a tree marks it, so forks, which share no lock, share no tree.
+	f.checkpoints = make([]checkpoint, len(h.checkpoints))
+	for i, c := range h.checkpoints {
+		f.checkpoints[i] = checkpoint{c.revision, c.tree.Copy()}
+	}
 	return f
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,6 +54,30 @@ func state(t testing.TB, s store.Store, revision int64) map[string]string {
 		m[kv.Key] = string(kv.Value)
 	}
 	return m
+}
+
+// For the race detector: a read at a past revision begins at a tree that was kept
+// on the way.
+func TestForksReadThePastAtOnce(t *testing.T) {
+	s := open(t, memory.Config{})
+	first := put(t, s, "/a", "1")
+	for range 600 {
+		put(t, s, "/a", "2")
+	}
+	var readers sync.WaitGroup
+	for range 3 {
+		f := s.Fork()
+		defer f.Close()
+		readers.Go(func() {
+			for range 50 {
+				list, err := f.List(t.Context(), "", store.ListOptions{Revision: first})
+				if err != nil || len(list.KVs) != 1 || string(list.KVs[0].Value) != "1" {
+					t.Errorf("the first revision: %+v, %v", list, err)
+				}
+			}
+		})
+	}
+	readers.Wait()
 }
 
 func TestForksAreIndependent(t *testing.T) {
