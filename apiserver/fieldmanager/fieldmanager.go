@@ -6,7 +6,9 @@ package fieldmanager
 
 import (
 	"fmt"
+	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -28,15 +30,22 @@ func Converter(scheme *runtime.Scheme) managedfields.TypeConverter {
 type Manager struct {
 	gvk     schema.GroupVersionKind
 	manager *managedfields.FieldManager
+	// steady is nil where the schema says nothing of the type.
+	steady *steady
 }
 
 // New makes the manager of an endpoint. Fields in reset are owned by nobody
 // through it. Types that schema does not describe, a program's own, are merged
 // by their structure: lists as a whole, maps field by field.
 func New(res *resource.Resource, subresource string, reset *fieldpath.Set, schema managedfields.TypeConverter) (*Manager, error) {
-	probe := codec.WithKind(res.New(), res.GVK)
-	if _, err := schema.ObjectToTyped(probe); err != nil {
+	var quick *steady
+	if typed, err := schema.ObjectToTyped(codec.WithKind(res.New(), res.GVK)); err != nil {
 		schema = managedfields.NewDeducedTypeConverter()
+	} else {
+		quick = &steady{
+			schema: typed.Schema(), root: typed.TypeRef(), version: res.GVK.GroupVersion().String(),
+			subresource: subresource, reset: reset,
+		}
 	}
 	filters := map[fieldpath.APIVersion]fieldpath.Filter{}
 	if reset != nil {
@@ -47,12 +56,20 @@ func New(res *resource.Resource, subresource string, reset *fieldpath.Set, schem
 	if err != nil {
 		return nil, fmt.Errorf("field manager of %s: %w", res.GroupResource(), err)
 	}
-	return &Manager{gvk: res.GVK, manager: m}, nil
+	return &Manager{gvk: res.GVK, manager: m, steady: quick}, nil
 }
 
 // Update records that manager changed live, which is read-only, to obj, and
 // returns obj.
 func (m *Manager) Update(live, obj runtime.Object, manager string) runtime.Object {
+	if m.steady != nil {
+		if entries, ok := m.steady.update(live, obj, manager, time.Now()); ok {
+			if accessor, err := meta.Accessor(obj); err == nil {
+				accessor.SetManagedFields(entries)
+				return obj
+			}
+		}
+	}
 	return m.manager.UpdateNoErrors(live, obj, manager)
 }
 
