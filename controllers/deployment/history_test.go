@@ -7,6 +7,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -37,6 +38,7 @@ func (w *world) plan() controllers.Plan {
 			}
 			return nil
 		},
+		OldPods: func([]*appsv1.ReplicaSet) []*corev1.Pod { return nil }, // the statuses count them
 	}, w.now)
 }
 
@@ -202,4 +204,22 @@ func TestScalingInTheMiddleIsProportional(t *testing.T) {
 	if old, current := sizes(); old != 11 || current != 7 {
 		t.Errorf("after scaling to 15: %d and %d, want 11 and 7", old, current)
 	}
+}
+
+func TestRecreateIsScaledWhileSeveralSetsHavePods(t *testing.T) {
+	w := &world{d: web(4, "v0"), now: time.Unix(1000, 0), dice: rand.New(rand.NewPCG(1, 1))}
+	w.d.UID = "d"
+	w.settle(t, 0)
+	// In the middle of a rolling update the strategy and the size change.
+	w.d.Spec.Template.Spec.Containers[0].Image = "v1"
+	for range 2 {
+		w.apply(w.plan())
+		w.step()
+	}
+	six := int32(6)
+	w.d = w.d.DeepCopy()
+	w.d.Spec.Strategy = appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType}
+	w.d.Spec.Replicas = &six
+	w.d.Generation++
+	w.settle(t, 0)
 }

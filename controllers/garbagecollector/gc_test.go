@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/strake-io/strake/controllers"
@@ -160,5 +161,31 @@ func TestACycleInForeground(t *testing.T) {
 		if _, err := api.Client.CoreV1().ConfigMaps("ns").Get(t.Context(), "a", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			t.Errorf("a is still there: %v, all: %s", err, names(t, api))
 		}
+	})
+}
+
+func TestAWrongReferenceProvesNothingAboutItsOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := fakeapi.New()
+		// The owner's kind is watched with a delay, so that its dependents are
+		// known before it is.
+		api.Lag = func(gvr schema.GroupVersionResource) time.Duration {
+			if gvr.Resource == "secrets" {
+				return time.Minute
+			}
+			return 0
+		}
+		start(t, api)
+		owner := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "owner", UID: "uid-owner"}}
+		if _, err := api.Client.CoreV1().Secrets("ns").Create(t.Context(), owner, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		wrong, right := object("ns", "a-wrong"), object("ns", "b-right")
+		wrong.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Secret", Name: "other", UID: "uid-owner"}}
+		right.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Secret", Name: "owner", UID: "uid-owner"}}
+		create(t, api, wrong)
+		create(t, api, right)
+		time.Sleep(time.Hour)
+		want(t, api, "b-right")
 	})
 }
