@@ -138,7 +138,7 @@ func (c *cluster) stop() string {
 	select {
 	case err := <-c.exited:
 		if err != nil {
-			c.t.Errorf("the program failed: %v", err)
+			c.t.Errorf("the program failed: %v\n%s", err, c.output)
 		}
 	case <-time.After(time.Minute):
 		c.t.Fatal("the program does not stop")

@@ -1,13 +1,17 @@
 package embedded
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/containerd/log"
 	"github.com/go-logr/logr"
 	"github.com/sirupsen/logrus"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // logTo makes the logrus entry that containerd asks for and hands its lines to l.
@@ -55,6 +59,14 @@ func (forwardLast) Fire(entry *logrus.Entry) error {
 
 type forward struct{ to logr.Logger }
 
+// passing says whether what containerd calls an error is one that the caller mends
+// or has brought about: two pulls that meet at a layer they share, where one waits
+// for the other, and a caller that has hung up.
+func passing(message string, cause error) bool {
+	return message == "(*service).Write failed" && status.Code(cause) == codes.Unavailable ||
+		errors.Is(cause, syscall.EPIPE) || errors.Is(cause, syscall.ECONNRESET)
+}
+
 func (forward) Levels() []logrus.Level { return logrus.AllLevels }
 
 func (f forward) Fire(entry *logrus.Entry) error {
@@ -68,9 +80,9 @@ func (f forward) Fire(entry *logrus.Entry) error {
 		fields = append(fields, name, value)
 	}
 	switch {
-	case entry.Level <= logrus.ErrorLevel:
+	case entry.Level <= logrus.ErrorLevel && !passing(entry.Message, cause):
 		f.to.Error(cause, entry.Message, fields...)
-	case entry.Level == logrus.WarnLevel:
+	case entry.Level <= logrus.WarnLevel:
 		if cause != nil {
 			fields = append(fields, "error", cause.Error())
 		}
