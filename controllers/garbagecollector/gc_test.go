@@ -180,11 +180,12 @@ func TestAWrongReferenceProvesNothingAboutItsOwner(t *testing.T) {
 		if _, err := api.Client.CoreV1().Secrets("ns").Create(t.Context(), owner, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		wrong, right := object("ns", "a-wrong"), object("ns", "b-right")
+		wrong, right := object("ns", "a-wrong"), object("ns", "b-right", "second")
 		wrong.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Secret", Name: "other", UID: "uid-owner"}}
-		right.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Secret", Name: "owner", UID: "uid-owner"}}
-		create(t, api, wrong)
+		right.OwnerReferences = append(right.OwnerReferences, metav1.OwnerReference{APIVersion: "v1", Kind: "Secret", Name: "owner", UID: "uid-owner"})
+		create(t, api, object("ns", "second"), wrong)
 		create(t, api, right)
+		remove(t, api, "second", metav1.DeletePropagationBackground)
 		time.Sleep(time.Hour)
 		want(t, api, "b-right")
 	})
