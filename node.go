@@ -181,7 +181,7 @@ func (n *Node) serve(ctx context.Context) error {
 	}
 	begin(n.server.Run)
 	if n.attach != nil {
-		begin(func(ctx context.Context) error { return n.attach(ctx, n.Name(), n.server) })
+		begin(func(ctx context.Context) error { return n.attach(ctx, n.Name(), n.server.Trusted()) })
 	}
 	if n.config.Listener != nil {
 		begin(func(ctx context.Context) error { return Serve(ctx, n.config.Listener, n.server) })

@@ -67,6 +67,13 @@ type Config struct {
 	RootDir string
 	// PodLogsDir for containers' logs; "/var/log/pods" where there is a RootDir.
 	PodLogsDir string
+	// ContainerLogMaxBytes is the size at which a container's log is rotated, 10 MiB
+	// by default; ContainerLogMaxFiles how many of them are kept, 5 by default and
+	// at least 2; ContainerLogMonitorInterval how often they are looked at, 10 s by
+	// default. Only where there is a PodLogsDir.
+	ContainerLogMaxBytes        int64
+	ContainerLogMaxFiles        int
+	ContainerLogMonitorInterval time.Duration
 	// Volumes of pods. By default those of package volumes below RootDir,
 	// simulated where that is empty.
 	Volumes Volumes

@@ -21,6 +21,7 @@ import (
 	"github.com/strake-io/strake/internal/eventrecorder"
 	"github.com/strake-io/strake/kubelet/containerspec"
 	"github.com/strake-io/strake/kubelet/lifecycle"
+	"github.com/strake-io/strake/kubelet/logs"
 	"github.com/strake-io/strake/kubelet/probes"
 	"github.com/strake-io/strake/kubelet/volumes"
 	"github.com/strake-io/strake/runtime"
@@ -36,6 +37,7 @@ type Kubelet struct {
 	ownObjects,
 	ownVolumes bool
 	hooks    *lifecycle.Runner
+	rotator  *logs.Rotator // nil where containers keep no logs
 	probes   *probes.Manager
 	seen     *observer
 	statuses *statusWriter
@@ -98,6 +100,12 @@ func New(c Config) (*Kubelet, error) {
 	if k.hooks, err = lifecycle.New(lifecycle.Config{Executor: c.Runtime}); err != nil {
 		return nil, fmt.Errorf("kubelet: %w", err)
 	}
+	if c.PodLogsDir != "" {
+		if k.rotator, err = logs.NewRotator(logs.RotatorConfig{Containers: c.Runtime, MaxSizeBytes: c.ContainerLogMaxBytes,
+			MaxFiles: c.ContainerLogMaxFiles, Period: c.ContainerLogMonitorInterval, Logger: c.Logger}); err != nil {
+			return nil, fmt.Errorf("kubelet: %w", err)
+		}
+	}
 	if k.probes, err = k.newProbes(); err != nil {
 		return nil, fmt.Errorf("kubelet: %w", err)
 	}
@@ -143,6 +151,9 @@ func (k *Kubelet) Run(ctx context.Context) error {
 		wg.Go(func() { _ = runner.Run(ctx) })
 	}
 	wg.Go(func() { _ = k.probes.Run(ctx) })
+	if k.rotator != nil {
+		wg.Go(func() { _ = k.rotator.Run(ctx) })
+	}
 	if k.serviceWatch != nil {
 		synced := make(chan struct{})
 		k.servicesSynced = synced

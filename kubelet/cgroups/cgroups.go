@@ -61,6 +61,9 @@ type Manager struct {
 	mount, root string
 	version     Version
 	v1          []string // controllers that exist
+	// hierarchies are all that there are: in those that only the runtime writes
+	// to, it makes the groups above a container's as well, and leaves them.
+	hierarchies []string
 	pids        int64
 }
 
@@ -102,8 +105,26 @@ func New(c Config) (*Manager, error) {
 				m.v1 = append(m.v1, name)
 			}
 		}
+		if err := m.findHierarchies(); err != nil {
+			return nil, err
+		}
 	}
 	return m, nil
+}
+
+// findHierarchies lists what is mounted below the mountpoint. Names that are links
+// are second names of a hierarchy with several controllers.
+func (m *Manager) findHierarchies() error {
+	entries, err := os.ReadDir(m.mount)
+	if err != nil {
+		return fmt.Errorf("cgroups: %w", err)
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			m.hierarchies = append(m.hierarchies, e.Name())
+		}
+	}
+	return nil
 }
 
 // Version that is in use.
@@ -156,11 +177,17 @@ func (m *Manager) RemovePod(ctx context.Context, uid string) error {
 	return errors.Join(failed...)
 }
 
-// Remove removes the root with all below it: when a node is taken off a machine.
+// Remove removes the root with all below it, and the groups above it that are
+// empty then: when a node is taken off a machine.
 func (m *Manager) Remove(ctx context.Context) error {
 	var failed []error
-	for _, dir := range m.dirs(m.root) {
+	for _, dir := range m.everywhere(m.root) {
 		failed = append(failed, removeTree(ctx, dir))
+	}
+	for above := path.Dir(m.root); above != "/"; above = path.Dir(above) {
+		for _, dir := range m.everywhere(above) {
+			_ = syscall.Rmdir(dir) // fails where another node has groups in it
+		}
 	}
 	return errors.Join(failed...)
 }
@@ -171,7 +198,7 @@ func (m *Manager) Pods() ([]string, error) {
 	seen := map[string]bool{}
 	var uids []string
 	for _, class := range []corev1.PodQOSClass{corev1.PodQOSGuaranteed, corev1.PodQOSBurstable, corev1.PodQOSBestEffort} {
-		for _, dir := range m.dirs(m.classPath(class)) {
+		for _, dir := range m.everywhere(m.classPath(class)) {
 			entries, err := os.ReadDir(dir)
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, fmt.Errorf("cgroups: %w", err)
@@ -193,18 +220,18 @@ func (m *Manager) podDirs(uid string) []string {
 	}
 	var out []string
 	for _, class := range []corev1.PodQOSClass{corev1.PodQOSGuaranteed, corev1.PodQOSBurstable, corev1.PodQOSBestEffort} {
-		out = append(out, m.dirs(path.Join(m.classPath(class), "pod"+uid))...)
+		out = append(out, m.everywhere(path.Join(m.classPath(class), "pod"+uid))...)
 	}
 	return out
 }
 
-// dirs of a group: one in each hierarchy.
-func (m *Manager) dirs(group string) []string {
+// everywhere is where a group may be: one directory in each hierarchy.
+func (m *Manager) everywhere(group string) []string {
 	if m.version == V2 {
 		return []string{filepath.Join(m.mount, group)}
 	}
-	out := make([]string, len(m.v1))
-	for i, name := range m.v1 {
+	out := make([]string, len(m.hierarchies))
+	for i, name := range m.hierarchies {
 		out[i] = filepath.Join(m.mount, name, group)
 	}
 	return out

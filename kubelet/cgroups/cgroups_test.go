@@ -3,7 +3,6 @@ package cgroups_test
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -81,7 +80,8 @@ func TestVersion2HandsControllersDown(t *testing.T) {
 
 // TestThisMachine makes real groups where that is allowed.
 func TestThisMachine(t *testing.T) {
-	m, err := cgroups.New(cgroups.Config{Root: "/strake-test-" + strings.ReplaceAll(t.Name(), "/", "-")})
+	const top = "/strake-cgroups-test"
+	m, err := cgroups.New(cgroups.Config{Root: top + "/node"})
 	if err != nil {
 		t.Skip(err)
 	}
@@ -91,8 +91,19 @@ func TestThisMachine(t *testing.T) {
 	if _, err := m.EnsurePod(t.Context(), pod()); err != nil {
 		t.Skipf("groups cannot be made here: %v", err)
 	}
+	// A runtime makes its groups in every hierarchy, below groups of the same names.
+	for _, dir := range hierarchies(t, m.Version()) {
+		if err := os.MkdirAll(filepath.Join(dir, m.PodPath(pod()), "container"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := m.RemovePod(t.Context(), "u1"); err != nil {
 		t.Error(err)
+	}
+	for _, dir := range hierarchies(t, m.Version()) {
+		if _, err := os.Stat(filepath.Join(dir, m.PodPath(pod()))); !os.IsNotExist(err) {
+			t.Errorf("%s%s is left: %v", dir, m.PodPath(pod()), err)
+		}
 	}
 	if uids, err := m.Pods(); err != nil || len(uids) != 0 {
 		t.Errorf("pods left: %v, %v", uids, err)
@@ -100,6 +111,31 @@ func TestThisMachine(t *testing.T) {
 	if err := m.Remove(t.Context()); err != nil {
 		t.Error(err)
 	}
+	for _, dir := range hierarchies(t, m.Version()) {
+		if _, err := os.Stat(filepath.Join(dir, top)); !os.IsNotExist(err) {
+			t.Errorf("%s%s is left: %v", dir, top, err)
+		}
+	}
+}
+
+// hierarchies of this machine's cgroup file system.
+func hierarchies(t *testing.T, version cgroups.Version) []string {
+	t.Helper()
+	const mount = "/sys/fs/cgroup"
+	if version == cgroups.V2 {
+		return []string{mount}
+	}
+	entries, err := os.ReadDir(mount)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dirs []string
+	for _, e := range entries {
+		if e.IsDir() {
+			dirs = append(dirs, filepath.Join(mount, e.Name()))
+		}
+	}
+	return dirs
 }
 
 func write(t *testing.T, name, content string) {

@@ -46,19 +46,25 @@ type Behaviour struct {
 // knows (those of Strake's test image): echo, write, exit, true, false, sleep,
 // ignoreterm, onterm; and the same inside `sh -c "a; b"`. Any other runs for ever.
 func Program(command []string) Behaviour {
+	b, _ := program(command)
+	return b
+}
+
+// program also says whether the command is known.
+func program(command []string) (b Behaviour, known bool) {
 	if len(command) == 0 {
-		return Behaviour{}
+		return Behaviour{}, false
 	}
 	args := command[1:]
 	switch path.Base(command[0]) {
 	case "sh":
 		if len(args) == 2 && args[0] == "-c" {
-			return script(args[1])
+			return script(args[1]), true
 		}
 	case "program":
-		return Program(args)
+		return program(args)
 	case "echo":
-		return Behaviour{Ends: true, Output: strings.Join(args, " ") + "\n"}
+		return Behaviour{Ends: true, Output: strings.Join(args, " ") + "\n"}, true
 	case "write":
 		b := Behaviour{Ends: true}
 		if len(args) > 0 {
@@ -67,30 +73,30 @@ func Program(command []string) Behaviour {
 		if len(args) > 1 {
 			b.ErrorOutput = args[1] + "\n"
 		}
-		return b
+		return b, true
 	case "true":
-		return Behaviour{Ends: true}
+		return Behaviour{Ends: true}, true
 	case "false":
-		return Behaviour{Ends: true, ExitCode: 1}
+		return Behaviour{Ends: true, ExitCode: 1}, true
 	case "exit":
-		return Behaviour{Ends: true, ExitCode: number(args)}
+		return Behaviour{Ends: true, ExitCode: number(args)}, true
 	case "sleep":
 		b := Behaviour{ExitCode: 143}
 		if len(args) > 0 {
 			if d, err := time.ParseDuration(args[0]); err == nil {
-				return Behaviour{Ends: true, RunFor: d}
+				return Behaviour{Ends: true, RunFor: d}, true
 			}
 			if s, err := strconv.ParseFloat(args[0], 64); err == nil && s >= 0 && s < 1e9 {
-				return Behaviour{Ends: true, RunFor: time.Duration(s * float64(time.Second))}
+				return Behaviour{Ends: true, RunFor: time.Duration(s * float64(time.Second))}, true
 			}
 		}
-		return b
+		return b, true
 	case "ignoreterm":
-		return Behaviour{IgnoreTerm: true, Output: "ignoring\n"}
+		return Behaviour{IgnoreTerm: true, Output: "ignoring\n"}, true
 	case "onterm":
-		return Behaviour{ExitCode: number(args), Output: "waiting\n"}
+		return Behaviour{ExitCode: number(args), Output: "waiting\n"}, true
 	}
-	return Behaviour{}
+	return Behaviour{}, false
 }
 
 // script joins the behaviours of commands between semicolons.

@@ -1,8 +1,10 @@
 package fake_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -145,5 +147,62 @@ func BenchmarkPod(b *testing.B) {
 		if err := r.StartContainer(ctx, id); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestExec tells what people get who look into a simulated container, and what
+// hooks and probes get.
+func TestExec(t *testing.T) {
+	ctx := t.Context()
+	r := newFake(t, fake.Config{})
+	sandbox, err := r.RunSandbox(ctx, runtime.SandboxConfig{Pod: runtime.PodIdentity{Name: "p"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Pull(ctx, "nginx", nil); err != nil {
+		t.Fatal(err)
+	}
+	id, err := r.CreateContainer(ctx, sandbox, runtime.ContainerConfig{Name: "c", Image: "nginx"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.StartContainer(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, stdin string
+		command     []string
+		out, err    string
+		code        int32
+	}{
+		{name: "known", command: []string{"echo", "hi"}, out: "hi\n"},
+		{name: "exit status", command: []string{"sh", "-c", "exit 3"}, code: 3},
+		{name: "unknown", command: []string{"ls", "-l"}, err: `exec: "ls": executable file not found in $PATH`},
+		{name: "shell", command: []string{"sh"}, stdin: "echo one\nls\n\necho two\nexit 4\necho three\n", out: "one\nsh: ls: not found\ntwo\n", code: 4},
+		{name: "shell without input", command: []string{"sh"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var out strings.Builder
+			streams := runtime.StreamIO{Stdout: &out}
+			if test.stdin != "" {
+				streams.Stdin = strings.NewReader(test.stdin)
+			}
+			err := r.Exec(ctx, id, test.command, streams)
+			if out.String() != test.out {
+				t.Errorf("said %q, want %q", out.String(), test.out)
+			}
+			var exit *runtime.ExitError
+			if errors.As(err, &exit) != (test.code != 0) || exit != nil && exit.Code != test.code {
+				t.Errorf("ended with %v, want status %d", err, test.code)
+			} else if exit != nil {
+				return
+			}
+			if (err != nil) != (test.err != "") || err != nil && !strings.Contains(err.Error(), test.err) {
+				t.Errorf("error %v, want %q", err, test.err)
+			}
+		})
+	}
+	if result, err := r.ExecSync(ctx, id, []string{"pg_isready"}, time.Second); err != nil || result.ExitCode != 0 {
+		t.Errorf("a probe's command that is not known: %+v, %v", result, err)
 	}
 }

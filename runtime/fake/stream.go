@@ -1,8 +1,10 @@
 package fake
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -13,7 +15,8 @@ import (
 )
 
 // ExecSync implements [runtime.Containers]: the commands of [Program], and cat,
-// hostname and env.
+// hostname and env. Others succeed at once: they are the hooks and probes of pods
+// made for real containers.
 func (r *Runtime) ExecSync(ctx context.Context, id string, cmd []string, timeout time.Duration) (runtime.ExecResult, error) {
 	if timeout > 0 {
 		var cancel context.CancelFunc
@@ -22,13 +25,20 @@ func (r *Runtime) ExecSync(ctx context.Context, id string, cmd []string, timeout
 	}
 	var stdout, stderr bytes.Buffer
 	code, err := r.exec(ctx, id, cmd, runtime.StreamIO{Stdout: &stdout, Stderr: &stderr})
+	if errors.Is(err, errUnknownCommand) {
+		err = nil
+	}
 	if err != nil {
 		return runtime.ExecResult{}, err
 	}
 	return runtime.ExecResult{Stdout: stdout.Bytes(), Stderr: stderr.Bytes(), ExitCode: code}, nil
 }
 
-// Exec implements [runtime.Streamer].
+// errUnknownCommand says that the simulation has no such program.
+var errUnknownCommand = errors.New("executable file not found in $PATH")
+
+// Exec implements [runtime.Streamer]: the same commands, and a shell that reads
+// lines. Others fail, as programs do that an image lacks.
 func (r *Runtime) Exec(ctx context.Context, id string, cmd []string, streams runtime.StreamIO) error {
 	code, err := r.exec(ctx, id, cmd, streams)
 	if err != nil {
@@ -51,23 +61,29 @@ func (r *Runtime) exec(ctx context.Context, id string, cmd []string, streams run
 	r.mu.Lock()
 	ended := c.wait()
 	r.mu.Unlock()
-	b := Program(cmd)
+	if name := path.Base(cmd[0]); len(cmd) == 1 && (name == "sh" || name == "bash") {
+		return r.shell(ctx, id, streams)
+	}
+	b, known := program(cmd)
 	switch path.Base(cmd[0]) {
 	case "cat":
-		b = Behaviour{Ends: true}
+		b, known = Behaviour{Ends: true}, true
 		if streams.Stdin != nil && streams.Stdout != nil && len(cmd) == 1 {
 			if _, err := io.Copy(streams.Stdout, streams.Stdin); err != nil {
 				return 0, err
 			}
 		}
 	case "hostname":
-		b = Behaviour{Ends: true, Output: c.sandbox.config.Hostname + "\n"}
+		b, known = Behaviour{Ends: true, Output: c.sandbox.config.Hostname + "\n"}, true
 	case "env":
 		var text strings.Builder
 		for _, e := range c.config.Env {
 			text.WriteString(e.Name + "=" + e.Value + "\n")
 		}
-		b = Behaviour{Ends: true, Output: text.String()}
+		b, known = Behaviour{Ends: true, Output: text.String()}, true
+	}
+	if !known {
+		return 0, fmt.Errorf("exec: %q: %w: container %q is simulated, and has echo, cat, env, sh and few more", cmd[0], errUnknownCommand, c.config.Name)
 	}
 	if streams.Stdout != nil {
 		_, _ = io.WriteString(streams.Stdout, b.Output)
@@ -95,6 +111,39 @@ func (r *Runtime) exec(ctx context.Context, id string, cmd []string, streams run
 		}
 	}
 	return b.exit().code, nil
+}
+
+// shell runs the lines of stdin until it ends or a line says exit.
+func (r *Runtime) shell(ctx context.Context, id string, streams runtime.StreamIO) (code int32, err error) {
+	if streams.Stdin == nil {
+		return 0, nil
+	}
+	lines := bufio.NewScanner(streams.Stdin)
+	for lines.Scan() {
+		words := strings.Fields(lines.Text())
+		if len(words) == 0 {
+			continue
+		}
+		if words[0] == "exit" {
+			return number(words[1:]), nil
+		}
+		line := runtime.StreamIO{Stdout: streams.Stdout, Stderr: streams.Stderr}
+		if code, err = r.exec(ctx, id, words, line); err == nil {
+			continue
+		}
+		if !errors.Is(err, errUnknownCommand) {
+			return 0, err
+		}
+		code = 127
+		out := streams.Stderr
+		if out == nil { // a terminal has one stream
+			out = streams.Stdout
+		}
+		if out != nil {
+			_, _ = fmt.Fprintf(out, "sh: %s: not found\n", words[0])
+		}
+	}
+	return code, lines.Err()
 }
 
 // Attach implements [runtime.Streamer]: what comes in goes out, until stdin or the

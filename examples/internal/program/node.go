@@ -19,6 +19,7 @@ func NodeConfig(f *Flags, c *Containers, log logr.Logger) (strake.NodeConfig, *n
 	if err != nil {
 		return strake.NodeConfig{}, nil, fmt.Errorf("cgroups: %w", err)
 	}
+	c.groups = groups
 	proxier, err := nftables.New(nftables.Config{LocalhostNodePorts: true, Logger: log.WithName("proxy")})
 	if err != nil {
 		return strake.NodeConfig{}, nil, err

@@ -16,6 +16,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/strake-io/strake/internal/stages"
+	"github.com/strake-io/strake/kubelet/cgroups"
 	"github.com/strake-io/strake/runtime"
 	"github.com/strake-io/strake/runtime/containerd"
 	"github.com/strake-io/strake/runtime/containerd/embedded"
@@ -33,6 +34,7 @@ type Containers struct {
 	Missing string
 
 	network network.Network
+	groups  *cgroups.Manager // of the node's pods; nil: none
 	state   string
 }
 
@@ -155,27 +157,58 @@ func (r *withServer) Run(ctx context.Context) error {
 		stages.Stage{Name: "containerd's client", Run: r.Runtime.Run})
 }
 
-// Purge removes every pod, while the runtime runs.
-func (c *Containers) Purge(ctx context.Context) error {
+// Purge removes every pod, once the node has stopped: its kubelet would replace
+// them. The runtime runs once more for that, alone.
+func (c *Containers) Purge(ctx context.Context, f *Flags, log logr.Logger) error {
 	if c.Runtime == nil {
 		return nil
 	}
-	sandboxes, err := c.Runtime.ListSandboxes(ctx)
+	again, err := Choose(f, log)
+	if err != nil {
+		return err
+	}
+	r, ok := again.Runtime.(interface {
+		Run(context.Context) error
+		Ready() <-chan struct{}
+	})
+	if !ok {
+		return removePods(ctx, again.Runtime)
+	}
+	running, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(running) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-r.Ready():
+	}
+	removed := removePods(ctx, again.Runtime)
+	stop()
+	return errors.Join(removed, <-ended)
+}
+
+func removePods(ctx context.Context, r runtime.Runtime) error {
+	sandboxes, err := r.ListSandboxes(ctx)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, s := range sandboxes {
-		errs = append(errs, c.Runtime.StopSandbox(ctx, s.ID), c.Runtime.RemoveSandbox(ctx, s.ID))
+		errs = append(errs, r.StopSandbox(ctx, s.ID), r.RemoveSandbox(ctx, s.ID))
 	}
 	return errors.Join(errs...)
 }
 
-// CleanUp removes the network and the state, once the runtime has stopped.
+// CleanUp removes the network, the control groups and the state, once the runtime
+// has stopped.
 func (c *Containers) CleanUp(ctx context.Context) error {
 	var errs []error
 	if cleaner, ok := c.network.(interface{ Cleanup(context.Context) error }); ok {
 		errs = append(errs, cleaner.Cleanup(ctx))
+	}
+	if c.groups != nil {
+		errs = append(errs, c.groups.Remove(ctx))
 	}
 	if c.state != "" {
 		errs = append(errs, os.RemoveAll(c.state))
