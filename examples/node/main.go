@@ -84,9 +84,8 @@ func run(ctx context.Context, f *program.Flags, log logr.Logger) error {
 		Farewell:  fmt.Sprintf("What is left: the data in %s, and the containers, which run on; the next start takes them over.", f.DataDir),
 	}
 	if f.Purge {
-		service.BeforeStop = containers.Purge
 		service.AfterStop = func(ctx context.Context) error {
-			return errors.Join(proxier.Cleanup(ctx), containers.CleanUp(ctx), os.RemoveAll(f.DataDir))
+			return errors.Join(proxier.Cleanup(ctx), containers.Purge(ctx, f, log), containers.CleanUp(ctx), os.RemoveAll(f.DataDir))
 		}
 		service.Farewell = fmt.Sprintf("Nothing is left: --purge removed the containers, their network and %s.", f.DataDir)
 	}

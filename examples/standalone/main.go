@@ -65,9 +65,8 @@ func run(ctx context.Context, f *program.Flags, log logr.Logger) error {
 			program.Say("  ready       after %v, at %s", time.Since(begun).Round(time.Millisecond), program.URL(s.at()))
 			program.Say("\nNow type:\n\n  export KUBECONFIG=%s\n  kubectl get nodes\n", s.kubeconfig)
 		},
-		BeforeStop: s.beforeStop,
-		AfterStop:  s.afterStop,
-		Farewell:   s.farewell(),
+		AfterStop: s.afterStop,
+		Farewell:  s.farewell(),
 	}.Run(ctx)
 }
 
@@ -142,20 +141,13 @@ func (s *standalone) assemble(ctx context.Context) (err error) {
 	return credentials.WriteAdmin(s.kubeconfig, program.URL(at))
 }
 
-func (s *standalone) beforeStop(ctx context.Context) error {
-	if !s.flags.Purge {
-		return nil
-	}
-	return s.containers.Purge(ctx)
-}
-
 func (s *standalone) afterStop(ctx context.Context) error {
 	var errs []error
 	if s.proxier != nil {
 		errs = append(errs, s.proxier.Cleanup(ctx))
 	}
 	if s.flags.Purge {
-		errs = append(errs, s.containers.CleanUp(ctx), os.RemoveAll(s.flags.DataDir), os.RemoveAll(s.kubeconfig))
+		errs = append(errs, s.containers.Purge(ctx, s.flags, s.log), s.containers.CleanUp(ctx), os.RemoveAll(s.flags.DataDir), os.RemoveAll(s.kubeconfig))
 	}
 	return errors.Join(errs...)
 }

@@ -15,13 +15,13 @@ type Service struct {
 	Ready    <-chan struct{}
 	Announce func()
 
-	// Before the parts stop, and once they have, this is done; nil: nothing.
-	BeforeStop, AfterStop func(context.Context) error
+	// AfterStop is done once the parts have stopped; nil: nothing.
+	AfterStop func(context.Context) error
 	// Farewell says what is left.
 	Farewell string
 }
 
-// stopTimeout bounds what BeforeStop and AfterStop may take.
+// stopTimeout bounds what AfterStop may take.
 const stopTimeout = time.Minute
 
 // Run serves until ctx ends, then stops all in order, and says so.
@@ -39,9 +39,8 @@ func (s Service) Run(ctx context.Context) error {
 			ready = nil
 		case <-ctx.Done():
 			Say("Stopping ...")
-			failed := s.clean(s.BeforeStop)
 			stop()
-			if err := errors.Join(failed, <-ended, s.clean(s.AfterStop)); err != nil {
+			if err := errors.Join(<-ended, s.afterStop()); err != nil {
 				return err
 			}
 			Say("Stopped. %s", s.Farewell)
@@ -50,13 +49,13 @@ func (s Service) Run(ctx context.Context) error {
 	}
 }
 
-func (s Service) clean(step func(context.Context) error) error {
-	if step == nil {
+func (s Service) afterStop() error {
+	if s.AfterStop == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	return step(ctx)
+	return s.AfterStop(ctx)
 }
 
 // together runs all parts until ctx or one of them ends, and returns their errors

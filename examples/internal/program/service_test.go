@@ -32,14 +32,14 @@ func TestServiceStopsInOrder(t *testing.T) {
 			<-ctx.Done()
 			return note("part")(context.Background())
 		}},
-		Ready:      ready,
-		Announce:   func() { happened = append(happened, "ready"); cancel() },
-		BeforeStop: note("before"), AfterStop: note("after"),
+		Ready:     ready,
+		Announce:  func() { happened = append(happened, "ready"); cancel() },
+		AfterStop: note("after"),
 	}.Run(ctx)
 	if err != nil {
 		t.Error(err)
 	}
-	if diff := cmp.Diff([]string{"ready", "before", "part", "after"}, happened); diff != "" {
+	if diff := cmp.Diff([]string{"ready", "part", "after"}, happened); diff != "" {
 		t.Errorf("what happened (-want +got):\n%s", diff)
 	}
 }
@@ -58,9 +58,8 @@ func TestServiceFails(t *testing.T) {
 	cancel()
 	after := false
 	err = Service{
-		Parts:      []func(context.Context) error{until(nil)},
-		BeforeStop: func(context.Context) error { return broken },
-		AfterStop:  func(context.Context) error { after = true; return late },
+		Parts:     []func(context.Context) error{until(broken)},
+		AfterStop: func(context.Context) error { after = true; return late },
 	}.Run(ctx)
 	if !errors.Is(err, broken) || !errors.Is(err, late) || !after {
 		t.Errorf("error %v, want both %v and %v; the last step done: %v", err, broken, late, after)
