@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"fmt"
 	"mime"
 	"net/http"
 
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
@@ -94,35 +96,45 @@ func (x *exchange) readPatch() (types.PatchType, writeOptions, []byte, error) {
 
 // patched is what a patch makes of an object, defaulted.
 func (x *exchange) patched(kind types.PatchType, opts writeOptions, body []byte, old runtime.Object, gvk schema.GroupVersionKind, make func() runtime.Object) (runtime.Object, error) {
-	doc, err := codec.Item(codec.JSON, codec.WithKind(old, gvk))
-	if err != nil {
-		return nil, apierrors.NewInternalError(err)
-	}
-	var result []byte
-	switch kind {
-	case types.JSONPatchType:
-		result, err = patch.JSON(doc, body)
-	case types.MergePatchType:
-		result, err = patch.Merge(doc, body)
-	default:
-		result, err = patch.Strategic(doc, body, make())
-	}
-	if err != nil {
-		return nil, err
-	}
-	if opts.validation != metav1.FieldValidationIgnore && kind != types.JSONPatchType {
-		if duplicates := patch.Duplicates(body); len(duplicates) > 0 {
-			if opts.validation == metav1.FieldValidationStrict {
-				return nil, apierrors.NewBadRequest(runtime.NewStrictDecodingError(duplicates).Error())
-			}
-			for _, d := range duplicates {
-				x.warn(d.Error())
-			}
+	var obj runtime.Object
+	var shown string
+	var duplicates []error
+	var undecoded error
+	if old = codec.WithKind(old, gvk); kind == types.StrategicMergePatchType {
+		doc, err := runtime.DefaultUnstructuredConverter.ToUnstructured(old)
+		if err != nil {
+			return nil, apierrors.NewInternalError(err)
 		}
+		result, change, doubled, err := patch.Strategic(doc, body, make())
+		if err != nil {
+			return nil, err
+		}
+		obj, shown, duplicates = make(), fmt.Sprintf("%+v", change), doubled
+		undecoded = runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(result, obj, opts.validation != metav1.FieldValidationIgnore)
+	} else {
+		doc, err := codec.Item(codec.JSON, old)
+		if err != nil {
+			return nil, apierrors.NewInternalError(err)
+		}
+		apply := patch.Merge
+		if kind == types.JSONPatchType {
+			apply = patch.JSON
+		}
+		result, doubled, err := apply(doc, body)
+		if err != nil {
+			return nil, err
+		}
+		shown, duplicates = string(result), doubled
+		obj, _, undecoded = x.codec.Decode(codec.JSON, result, gvk, make(), opts.validation != metav1.FieldValidationIgnore)
 	}
-	obj, err := x.decode(codec.JSON, result, gvk, make(), opts.validation)
-	if err != nil {
+	if err := x.unclean(opts, duplicates, undecoded, shown); err != nil {
 		return nil, err
+	}
+	if actual := obj.GetObjectKind().GroupVersionKind(); actual != gvk {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("a patch cannot make %s of %s", actual, gvk))
+	}
+	if !selfDescribing(obj) {
+		obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
 	}
 	if x.resource.Default != nil && gvk == x.resource.GVK {
 		x.resource.Default(obj)
@@ -130,10 +142,37 @@ func (x *exchange) patched(kind types.PatchType, opts writeOptions, body []byte,
 	return obj, nil
 }
 
+// unclean is the error of a patch whose result is not an object of its kind, or,
+// as far as the client minds, has fields that it should not have. shown is what
+// the client is shown of it.
+func (x *exchange) unclean(opts writeOptions, duplicates []error, undecoded error, shown string) error {
+	invalid := func(err error) error {
+		return apierrors.NewInvalid(schema.GroupKind{}, "", field.ErrorList{field.Invalid(field.NewPath("patch"), shown, err.Error())})
+	}
+	strict, isStrict := runtime.AsStrictDecodingError(undecoded)
+	if undecoded != nil && !isStrict {
+		return invalid(undecoded)
+	}
+	if opts.validation == metav1.FieldValidationIgnore {
+		return nil
+	}
+	mistakes := duplicates
+	if isStrict {
+		mistakes = append(mistakes, strict.Errors()...)
+	}
+	if len(mistakes) > 0 && opts.validation == metav1.FieldValidationStrict {
+		return invalid(runtime.NewStrictDecodingError(mistakes))
+	}
+	for _, m := range mistakes {
+		x.warn(m.Error())
+	}
+	return nil
+}
+
 // applyPatch is server-side apply: the body is the part of the object that the
 // manager wants to own.
 func (x *exchange) applyPatch(write registry.Write, opts writeOptions, body []byte) (registry.Change, error) {
-	wanted, err := x.decodeApply(body, opts.validation)
+	wanted, err := x.decodeApply(body, x.resource.GVK, x.resource.New, opts.validation)
 	if err != nil {
 		return registry.Change{}, err
 	}
@@ -169,7 +208,7 @@ func (x *exchange) applyPatch(write registry.Write, opts writeOptions, body []by
 }
 
 // decodeApply reads an apply configuration: YAML or JSON of a part of the object.
-func (x *exchange) decodeApply(body []byte, fieldValidation string) (*unstructured.Unstructured, error) {
+func (x *exchange) decodeApply(body []byte, want schema.GroupVersionKind, make func() runtime.Object, fieldValidation string) (*unstructured.Unstructured, error) {
 	data, err := yaml.YAMLToJSON(body)
 	if err != nil {
 		return nil, apierrors.NewBadRequest("error decoding YAML: " + err.Error())
@@ -179,8 +218,8 @@ func (x *exchange) decodeApply(body []byte, fieldValidation string) (*unstructur
 		return nil, apierrors.NewBadRequest("error decoding YAML: " + err.Error())
 	}
 	wanted := &unstructured.Unstructured{Object: content}
-	if gvk := wanted.GroupVersionKind(); gvk != x.resource.GVK {
-		return nil, apierrors.NewBadRequest("apply configuration is of " + gvk.String() + ", expected " + x.resource.GVK.String())
+	if gvk := wanted.GroupVersionKind(); gvk != want {
+		return nil, apierrors.NewBadRequest("apply configuration is of " + gvk.String() + ", expected " + want.String())
 	}
 	if name := wanted.GetName(); name != "" && name != x.info.Name {
 		return nil, apierrors.NewBadRequest("the name of the object (" + name + ") does not match the name on the URL (" + x.info.Name + ")")
@@ -188,10 +227,10 @@ func (x *exchange) decodeApply(body []byte, fieldValidation string) (*unstructur
 	if namespace := wanted.GetNamespace(); namespace != "" && namespace != x.namespace() {
 		return nil, apierrors.NewBadRequest("the namespace of the object (" + namespace + ") does not match the namespace on the request (" + x.namespace() + ")")
 	}
-	if fieldValidation != metav1.FieldValidationIgnore && !selfDescribing(x.resource.New()) {
+	if fieldValidation != metav1.FieldValidationIgnore && !selfDescribing(make()) {
 		// The merge refuses what the schema does not know; this finds what is
 		// named twice, and gives unknown fields the words of strict decoding.
-		if _, err := x.decode(codec.YAML, body, x.resource.GVK, x.resource.New(), fieldValidation); err != nil {
+		if _, err := x.decode(codec.YAML, body, want, make(), fieldValidation); err != nil {
 			return nil, err
 		}
 	}

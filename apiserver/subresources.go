@@ -7,10 +7,10 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/yaml"
 
 	"github.com/strake-io/strake/apiserver/admission"
 	"github.com/strake-io/strake/apiserver/codec"
@@ -180,11 +180,7 @@ func (x *exchange) projectedChange(gvk schema.GroupVersionKind, make func() runt
 		}
 		opts = patchOptions
 		if kind == types.ApplyYAMLPatchType {
-			// A projection is small and has no lists: applying is merging.
-			if body, err = yaml.YAMLToJSON(body); err != nil {
-				return registry.Write{}, registry.Change{}, apierrors.NewBadRequest("error decoding YAML: " + err.Error())
-			}
-			kind = types.MergePatchType
+			return x.projectedApply(gvk, make, opts, body)
 		}
 		next = func(projected runtime.Object) (runtime.Object, error) {
 			return x.patched(kind, opts, body, projected, gvk, make)
@@ -193,6 +189,31 @@ func (x *exchange) projectedChange(gvk schema.GroupVersionKind, make func() runt
 	return x.write(x.info.Verb, opts.dryRun, opts.manager), registry.Change{
 		To: func(old runtime.Object) (runtime.Object, error) { return x.reproject(gvk, old, next) },
 	}, nil
+}
+
+// projectedApply is server-side apply to the object behind a projection.
+func (x *exchange) projectedApply(gvk schema.GroupVersionKind, make func() runtime.Object, opts writeOptions, body []byte) (registry.Write, registry.Change, error) {
+	wanted, err := x.decodeApply(body, gvk, make, opts.validation)
+	if err != nil {
+		return registry.Write{}, registry.Change{}, err
+	}
+	write := x.write(x.info.Verb, opts.dryRun, opts.manager)
+	return write, registry.Change{Applied: true, To: func(old runtime.Object) (runtime.Object, error) {
+		var entries []metav1.ManagedFieldsEntry
+		obj, err := x.reproject(gvk, old, func(projected runtime.Object) (applied runtime.Object, err error) {
+			applied, entries, err = x.registry.MergeScale(write, old, projected, wanted.DeepCopy(), opts.force)
+			return applied, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		accessor, err := meta.Accessor(obj)
+		if err != nil {
+			return nil, apierrors.NewInternalError(err)
+		}
+		accessor.SetManagedFields(entries)
+		return obj, nil
+	}}, nil
 }
 
 // reproject changes an object through its projection.

@@ -3,8 +3,10 @@ package apiserver_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -137,6 +139,40 @@ func TestScale(t *testing.T) {
 	scale.ResourceVersion, scale.Spec.Replicas = "", -1
 	if _, err := c.UpdateScale(t.Context(), "d", scale, metav1.UpdateOptions{}); !apierrors.IsInvalid(err) {
 		t.Errorf("negative scale: %v, want invalid", err)
+	}
+}
+
+func TestApplyScale(t *testing.T) {
+	c := clientWithNamespace(t, start(t)).AppsV1().Deployments("default")
+	apply := func(subresource, by, patch string, force bool) error {
+		_, err := c.Patch(t.Context(), "d", types.ApplyYAMLPatchType, []byte(patch),
+			metav1.PatchOptions{FieldManager: by, Force: &force}, strings.Fields(subresource)...)
+		return err
+	}
+	const deployment = `{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"replicas":2}}`
+	const scale = `{"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"name":"d"},"spec":{"replicas":%d}}`
+	if err := apply("", "owner", deployment, false); err != nil {
+		t.Fatal(err)
+	}
+	err := apply("scale", "scaler", fmt.Sprintf(scale, 3), false)
+	if !apierrors.IsConflict(err) || !strings.Contains(err.Error(), `conflict with "owner": .spec.replicas`) {
+		t.Errorf("scale what another owns: %v, want a conflict", err)
+	}
+	if err := apply("scale", "scaler", fmt.Sprintf(scale, 2), false); err != nil {
+		t.Errorf("scale to what it is: %v", err)
+	}
+	if err := apply("scale", "scaler", fmt.Sprintf(scale, 3), true); err != nil {
+		t.Errorf("scale by force: %v", err)
+	}
+	d, err := c.Get(t.Context(), "d", metav1.GetOptions{})
+	if err != nil || *d.Spec.Replicas != 3 {
+		t.Fatalf("after scaling: %+v, %v", d, err)
+	}
+	if m := d.ManagedFields; len(m) != 1 || m[0].Manager != "scaler" || m[0].Subresource != "scale" || m[0].APIVersion != "apps/v1" {
+		t.Errorf("managers: %+v", m)
+	}
+	if err := apply("", "owner", deployment, false); !apierrors.IsConflict(err) {
+		t.Errorf("apply what the scaler owns: %v, want a conflict", err)
 	}
 }
 

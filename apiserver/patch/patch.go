@@ -1,13 +1,11 @@
 // Package patch applies the patches that clients send: JSON patch (RFC 6902),
 // JSON merge patch (RFC 7386) and Kubernetes' strategic merge patch. They are
-// functions from a JSON document and a patch to a document; their errors are API
+// functions from a document and a patch to a document; their errors are API
 // errors. Server-side apply is not here: it needs to know who owns which field,
 // and lives in package fieldmanager.
 package patch
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -28,79 +26,59 @@ const (
 	MaxCopied = 3 << 20
 )
 
-// JSON applies a JSON patch.
-func JSON(doc, patch []byte) ([]byte, error) {
-	if err := sane(patch); err != nil {
-		return nil, err
+// JSON applies a JSON patch. duplicates are the fields that it names twice.
+func JSON(doc, patch []byte) (patched []byte, duplicates []error, err error) {
+	var shape []any
+	if duplicates, err = kjson.UnmarshalStrict(patch, &shape); err != nil {
+		return nil, nil, undecodable(err)
+	}
+	for i, d := range duplicates {
+		duplicates[i] = fmt.Errorf("json patch %w", d)
 	}
 	operations, err := jsonpatch.DecodePatch(patch)
 	if err != nil {
-		return nil, apierrors.NewBadRequest(err.Error())
+		return nil, nil, unprocessable(err)
 	}
 	if len(operations) > MaxOperations {
-		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf(
+		return nil, nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf(
 			"The allowed maximum operations in a JSON patch is %d, got %d", MaxOperations, len(operations)))
 	}
 	options := jsonpatch.NewApplyOptions()
 	options.AccumulatedCopySizeLimit = MaxCopied
 	options.EscapeHTML = false
-	patched, err := operations.ApplyWithOptions(doc, options)
-	if err != nil {
-		return nil, unprocessable(err)
+	if patched, err = operations.ApplyWithOptions(doc, options); err != nil {
+		return nil, nil, unprocessable(err)
 	}
-	return patched, nil
+	return patched, duplicates, nil
 }
 
-// Merge applies a JSON merge patch.
-func Merge(doc, patch []byte) ([]byte, error) {
-	if err := sane(patch); err != nil {
-		return nil, err
+// Merge applies a JSON merge patch. duplicates are the fields that it names twice.
+func Merge(doc, patch []byte) (patched []byte, duplicates []error, err error) {
+	var shape map[string]any
+	if duplicates, err = kjson.UnmarshalStrict(patch, &shape); err != nil {
+		return nil, nil, undecodable(err)
 	}
-	if !bytes.HasPrefix(bytes.TrimLeft(patch, " \t\r\n"), []byte("{")) {
-		return nil, apierrors.NewBadRequest("error decoding patch: a merge patch must be a JSON object")
+	if patched, err = jsonpatch.MergePatch(doc, patch); err != nil {
+		return nil, nil, apierrors.NewBadRequest(err.Error())
 	}
-	patched, err := jsonpatch.MergePatch(doc, patch)
-	if err != nil {
-		return nil, apierrors.NewBadRequest(err.Error())
-	}
-	return patched, nil
+	return patched, duplicates, nil
 }
 
-// Strategic applies a strategic merge patch. like is a value of the Go type whose
-// field tags say how lists merge.
-func Strategic(doc, patch []byte, like any) ([]byte, error) {
-	var original, change map[string]any
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(doc, &original); err != nil {
-		return nil, err
+// Strategic applies a strategic merge patch to doc, which it may change. change is
+// the patch as it was read. like is a value of the Go type whose field tags say how
+// lists merge.
+func Strategic(doc map[string]any, patch []byte, like any) (patched, change map[string]any, duplicates []error, err error) {
+	if duplicates, err = kjson.UnmarshalStrict(patch, &change); err != nil {
+		return nil, nil, nil, apierrors.NewBadRequest(err.Error())
 	}
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(patch, &change); err != nil {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: %v", err))
+	if patched, err = strategicpatch.StrategicMergeMapPatch(doc, change, like); err != nil {
+		return nil, nil, nil, strategicError(err)
 	}
-	patched, err := strategicpatch.StrategicMergeMapPatch(original, change, like)
-	if err != nil {
-		return nil, strategicError(err)
-	}
-	return json.Marshal(patched)
+	return patched, change, duplicates, nil
 }
 
-// Duplicates lists the fields that a patch names twice, as strict decoding
-// reports them.
-func Duplicates(patch []byte) []error {
-	var v any
-	duplicates, err := kjson.UnmarshalStrict(patch, &v)
-	if err != nil {
-		return nil
-	}
-	return duplicates
-}
-
-// sane checks that the patch is JSON and not nested beyond what the decoder takes.
-func sane(patch []byte) error {
-	var raw json.RawMessage
-	if err := json.Unmarshal(patch, &raw); err != nil {
-		return apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: %v", err))
-	}
-	return nil
+func undecodable(err error) error {
+	return apierrors.NewBadRequest(fmt.Sprintf("error decoding patch: %v", err))
 }
 
 func strategicError(err error) error {

@@ -12,7 +12,7 @@ import (
 
 func TestPatchesAreBounded(t *testing.T) {
 	many := "[" + strings.Repeat(`{"op":"test","path":"/a","value":1},`, MaxOperations) + `{"op":"test","path":"/a","value":1}]`
-	if _, err := JSON([]byte(`{"a":1}`), []byte(many)); !apierrors.IsRequestEntityTooLargeError(err) {
+	if _, _, err := JSON([]byte(`{"a":1}`), []byte(many)); !apierrors.IsRequestEntityTooLargeError(err) {
 		t.Errorf("too many operations: %v", err)
 	}
 	// Each copy doubles what is there.
@@ -20,15 +20,24 @@ func TestPatchesAreBounded(t *testing.T) {
 	for i := range 60 {
 		copies = append(copies, fmt.Sprintf(`{"op":"copy","from":"/a","path":"/a/x%d"}`, i))
 	}
-	out, err := JSON([]byte(`{"a":{"b":"`+strings.Repeat("x", 1000)+`"}}`), []byte("["+strings.Join(copies, ",")+"]"))
+	out, _, err := JSON([]byte(`{"a":{"b":"`+strings.Repeat("x", 1000)+`"}}`), []byte("["+strings.Join(copies, ",")+"]"))
 	if err == nil {
 		t.Errorf("a document that doubles with each operation was made, of %d bytes", len(out))
 	}
 }
 
 func TestDuplicates(t *testing.T) {
-	if got := Duplicates([]byte(`{"a":{"b":1,"b":2}}`)); len(got) != 1 || got[0].Error() != `duplicate field "a.b"` {
-		t.Errorf("%v", got)
+	_, merge, err := Merge([]byte(`{}`), []byte(`{"a":{"b":1,"b":2}}`))
+	if err != nil || len(merge) != 1 || merge[0].Error() != `duplicate field "a.b"` {
+		t.Errorf("merge: %v, %v", merge, err)
+	}
+	_, _, strategic, err := Strategic(map[string]any{}, []byte(`{"spec":{"nodeName":"1","nodeName":"2"}}`), &corev1.Pod{})
+	if err != nil || len(strategic) != 1 || strategic[0].Error() != `duplicate field "spec.nodeName"` {
+		t.Errorf("strategic: %v, %v", strategic, err)
+	}
+	_, operations, err := JSON([]byte(`{}`), []byte(`[{"op":"add","op":"add","path":"/a","value":1}]`))
+	if err != nil || len(operations) != 1 || operations[0].Error() != `json patch duplicate field "[0].op"` {
+		t.Errorf("json: %v, %v", operations, err)
 	}
 }
 
@@ -46,9 +55,25 @@ func FuzzPatches(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, patch []byte) {
 		for name, apply := range map[string]func() ([]byte, error){
-			"json":      func() ([]byte, error) { return JSON([]byte(doc), patch) },
-			"merge":     func() ([]byte, error) { return Merge([]byte(doc), patch) },
-			"strategic": func() ([]byte, error) { return Strategic([]byte(doc), patch, &corev1.Pod{}) },
+			"json": func() ([]byte, error) {
+				out, _, err := JSON([]byte(doc), patch)
+				return out, err
+			},
+			"merge": func() ([]byte, error) {
+				out, _, err := Merge([]byte(doc), patch)
+				return out, err
+			},
+			"strategic": func() ([]byte, error) {
+				var original map[string]any
+				if err := json.Unmarshal([]byte(doc), &original); err != nil {
+					t.Fatal(err)
+				}
+				patched, _, _, err := Strategic(original, patch, &corev1.Pod{})
+				if err != nil {
+					return nil, err
+				}
+				return json.Marshal(patched)
+			},
 		} {
 			if out, err := apply(); err == nil && !json.Valid(out) {
 				t.Errorf("%s made what is not JSON: %q", name, out)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -98,4 +99,15 @@ func (r *Registry) Merge(w Write, live runtime.Object, patch *unstructured.Unstr
 		return nil, apierrors.NewMethodNotSupported(r.Resource.GroupResource(), "apply")
 	}
 	return manager.Apply(live, patch, w.Manager, force)
+}
+
+// MergeScale is server-side apply through a sub-resource that shows an object as a
+// Scale. It returns the Scale to write back and the object's managed fields then.
+func (r *Registry) MergeScale(w Write, live, scale runtime.Object, patch *unstructured.Unstructured, force bool) (runtime.Object, []metav1.ManagedFieldsEntry, error) {
+	manager := r.projected[w.Subresource]
+	accessor, err := meta.Accessor(live)
+	if err != nil || manager == nil {
+		return nil, nil, apierrors.NewMethodNotSupported(r.Resource.GroupResource(), "apply")
+	}
+	return manager.ApplyScale(r.Resource.GVK.GroupVersion(), accessor.GetManagedFields(), scale, patch, w.Manager, force)
 }

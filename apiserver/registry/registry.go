@@ -98,6 +98,8 @@ type Registry struct {
 	cached   *cache.Resource
 	prefix   string
 	managers map[string]*fieldmanager.Manager
+	// projected manages the fields of the types that sub-resources show.
+	projected map[string]*fieldmanager.Manager
 }
 
 func boolToInt(b bool) int {
@@ -113,7 +115,7 @@ func (s *Set) newRegistry(res *resource.Resource) (*Registry, error) {
 		set:      s,
 		storage:  s.config.Codec.Storage(res.GVK, res.New),
 		prefix:   "/registry/" + storagePrefix(res) + "/",
-		managers: map[string]*fieldmanager.Manager{},
+		managers: map[string]*fieldmanager.Manager{}, projected: map[string]*fieldmanager.Manager{},
 	}
 	if err := r.addManagers(); err != nil {
 		return nil, err
@@ -158,6 +160,11 @@ func (r *Registry) addManagers() error {
 			reset = sub.View.ResetFields
 		case sub.Projection == nil:
 			continue
+		case sub.New != nil:
+			shown := &resource.Resource{GVK: sub.GVK, New: sub.New}
+			if r.projected[sub.Name], err = fieldmanager.New(shown, sub.Name, nil, r.set.config.Schema); err != nil {
+				return err
+			}
 		}
 		if r.managers[sub.Name], err = fieldmanager.New(r.Resource, sub.Name, reset, r.set.config.Schema); err != nil {
 			return err

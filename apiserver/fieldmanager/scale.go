@@ -1,0 +1,45 @@
+package fieldmanager
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
+)
+
+// ApplyScale applies to a Scale that shows an object of version parent whose
+// entries are given: who owns the object's spec.replicas owns the Scale's, and the
+// other way round afterwards. It returns the Scale as it should be and the
+// object's entries. m manages Scales.
+func (m *Manager) ApplyScale(parent schema.GroupVersion, entries []metav1.ManagedFieldsEntry, scale runtime.Object, patch *unstructured.Unstructured, manager string, force bool) (runtime.Object, []metav1.ManagedFieldsEntry, error) {
+	handler := managedfields.NewScaleHandler(entries, parent, managedfields.ResourcePathMappings{
+		parent.String(): fieldpath.MakePathOrDie("spec", "replicas"),
+	})
+	shown, err := handler.ToSubresource()
+	if err != nil {
+		return nil, nil, fmt.Errorf("the object's managed fields: %w", err)
+	}
+	accessor, err := meta.Accessor(scale)
+	if err != nil {
+		return nil, nil, err
+	}
+	accessor.SetManagedFields(shown)
+	applied, err := m.Apply(scale, patch, manager, force)
+	if err != nil {
+		return nil, nil, err
+	}
+	if accessor, err = meta.Accessor(applied); err != nil {
+		return nil, nil, err
+	}
+	after, err := handler.ToParent(accessor.GetManagedFields())
+	if err != nil {
+		return nil, nil, fmt.Errorf("the scale's managed fields: %w", err)
+	}
+	accessor.SetManagedFields(nil)
+	return applied, after, nil
+}
