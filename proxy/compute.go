@@ -86,7 +86,7 @@ func gather(epSlices []*discoveryv1.EndpointSlice, sp *corev1.ServicePort, node 
 					addr:    addr,
 					ready:   old.ready || deref(ep.Conditions.Ready, true),
 					serving: old.serving || (deref(ep.Conditions.Serving, deref(ep.Conditions.Ready, true)) && deref(ep.Conditions.Terminating, false)),
-					local:   ep.NodeName != nil && *ep.NodeName == node,
+					local:   old.local || ep.NodeName != nil && *ep.NodeName == node,
 				}
 			}
 		}

@@ -93,8 +93,11 @@ func (p *Proxy) Ready() <-chan struct{} { return p.ready }
 func (p *Proxy) Run(ctx context.Context) error {
 	pending := newDirty()
 	handler := cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { pending.mark(owner(obj)) },
-		UpdateFunc: func(_, obj any) { pending.mark(owner(obj)) },
+		AddFunc: func(obj any) { pending.mark(owner(obj)) },
+		UpdateFunc: func(old, obj any) {
+			pending.mark(owner(old)) // another one, where a slice moved to another service
+			pending.mark(owner(obj))
+		},
 		DeleteFunc: func(obj any) { pending.mark(owner(obj)) },
 	}
 	var synced []cache.InformerSynced
@@ -128,7 +131,11 @@ func (p *Proxy) follow(ctx context.Context, pending *dirty) {
 			continue
 		case <-pending.some:
 		}
-		err := p.config.Proxier.Apply(ctx, p.update(pending))
+		update := p.update(pending)
+		if !update.Full && len(update.Services) == 0 {
+			continue // taken with the update before
+		}
+		err := p.config.Proxier.Apply(ctx, update)
 		pause := p.config.MinInterval
 		switch {
 		case err == nil:

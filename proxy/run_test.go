@@ -104,6 +104,20 @@ func TestRunFollowsTheAPI(t *testing.T) {
 			t.Errorf("%d updates for one burst", n-1)
 		}
 
+		// A slice that moves to another service concerns both.
+		moved := sliceOf("b", ep("10.0.0.4", "ready", "n"))
+		moved.Labels[discoveryv1.LabelServiceName] = "a"
+		if _, err := client.DiscoveryV1().EndpointSlices("default").Update(ctx, moved, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		all = r.seen()
+		last = all[len(all)-1]
+		a := types.NamespacedName{Namespace: "default", Name: "a"}
+		if len(last.Services) != 2 || len(last.Services[a][0].Internal.Endpoints) != 2 || len(last.Services[b][0].Internal.Endpoints) != 0 {
+			t.Errorf("after a slice moved from b to a: %+v", last)
+		}
+
 		if err := client.CoreV1().Services("default").Delete(ctx, "a", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,8 @@
 package nftables
 
 import (
+	"slices"
+
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
@@ -29,20 +31,18 @@ const (
 	chainGuard       = "guard-loopback"
 )
 
-// install adds the fixed part to an empty table.
-func (b *base) install(conn *nftables.Conn) error {
-	for _, set := range []*nftables.Set{
-		b.verdictMap(setVIPs, b.addressKey()),
-		b.verdictMap(setNodePorts, portKey()),
-		b.verdictMap(setRefusedVIPs, b.addressKey()),
-		b.verdictMap(setRefusedNodePorts, portKey()),
-		b.set(setHairpin),
-	} {
-		if err := conn.AddSet(set, nil); err != nil {
+// addSets adds the fixed sets to an empty table.
+func (b *base) addSets(conn *nftables.Conn) error {
+	for _, name := range fixedSets {
+		if err := conn.AddSet(b.named(name), nil); err != nil {
 			return err
 		}
 	}
+	return nil
+}
 
+// addRules adds the fixed chains, in place of what they hold.
+func (b *base) addRules(conn *nftables.Conn) {
 	dispatch := b.chain(conn, chainDispatch)
 	b.rule(conn, dispatch, b.toService(setVIPs))
 	b.rule(conn, dispatch, b.toNode(b.localhost), toNodePort(setNodePorts))
@@ -88,7 +88,6 @@ func (b *base) install(conn *nftables.Conn) error {
 		b.rule(conn, guard, notLoopbackDevice(), []expr.Any{b.loadDestination(reg(0))}, within(reg(0), b.loopback, expr.CmpOpEq),
 			[]expr.Any{verdict(expr.VerdictDrop, "")})
 	}
-	return nil
 }
 
 func newConnection() []expr.Any {
@@ -106,11 +105,18 @@ func notLoopbackDevice() []expr.Any {
 }
 
 func (b *base) chain(conn *nftables.Conn, name string) *nftables.Chain {
-	return conn.AddChain(&nftables.Chain{Table: b.table, Name: name})
+	return emptyChain(conn, &nftables.Chain{Table: b.table, Name: name})
 }
 
 func (b *base) hook(conn *nftables.Conn, name string, typ nftables.ChainType, at *nftables.ChainHook, priority *nftables.ChainPriority) *nftables.Chain {
-	return conn.AddChain(&nftables.Chain{Table: b.table, Name: name, Type: typ, Hooknum: at, Priority: priority})
+	return emptyChain(conn, &nftables.Chain{Table: b.table, Name: name, Type: typ, Hooknum: at, Priority: priority})
+}
+
+// emptyChain makes a chain, or empties it where it is there.
+func emptyChain(conn *nftables.Conn, chain *nftables.Chain) *nftables.Chain {
+	conn.AddChain(chain)
+	conn.FlushChain(chain)
+	return chain
 }
 
 func (b *base) rule(conn *nftables.Conn, chain *nftables.Chain, parts ...[]expr.Any) {
@@ -124,6 +130,9 @@ func (b *base) rule(conn *nftables.Conn, chain *nftables.Chain, parts ...[]expr.
 func (b *base) verdictMap(name string, key nftables.SetDatatype) *nftables.Set {
 	return &nftables.Set{Table: b.table, Name: name, ID: setID(name), IsMap: true, KeyType: key, DataType: nftables.TypeVerdict, KeyByteOrder: binaryutil.BigEndian}
 }
+
+// fixedSets are the names of the sets, in the order of their numbers.
+var fixedSets = []string{setVIPs, setNodePorts, setRefusedVIPs, setRefusedNodePorts, setHairpin}
 
 func (b *base) set(name string) *nftables.Set {
 	return &nftables.Set{Table: b.table, Name: name, ID: setID(name), KeyType: b.pairKey(), KeyByteOrder: binaryutil.BigEndian}
@@ -145,10 +154,8 @@ func (b *base) named(name string) *nftables.Set {
 // firstFreeID. (The library would draw numbers from a variable of its package,
 // which two proxiers would race for.)
 func setID(name string) uint32 {
-	for i, fixed := range []string{setVIPs, setNodePorts, setRefusedVIPs, setRefusedNodePorts, setHairpin} {
-		if name == fixed {
-			return uint32(i + 1)
-		}
+	if i := slices.Index(fixedSets, name); i >= 0 {
+		return uint32(i + 1)
 	}
 	panic("nftables: not a fixed set: " + name)
 }

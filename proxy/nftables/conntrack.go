@@ -3,6 +3,7 @@ package nftables
 import (
 	"errors"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -23,10 +24,13 @@ type lostFlows struct {
 	endpoints map[netip.AddrPort]struct{}
 	direct    map[netip.AddrPort]struct{}
 	ports     map[uint16]struct{}
+	// serves, where it is set, are the endpoints of each service address (of a
+	// node port, without the address): flows from there to others are lost.
+	serves map[netip.AddrPort][]netip.AddrPort
 }
 
 func newLostFlows(list []lostFlow) *lostFlows {
-	f := &lostFlows{map[netip.AddrPort]struct{}{}, map[netip.AddrPort]struct{}{}, map[uint16]struct{}{}}
+	f := &lostFlows{endpoints: map[netip.AddrPort]struct{}{}, direct: map[netip.AddrPort]struct{}{}, ports: map[uint16]struct{}{}}
 	for _, l := range list {
 		switch {
 		case l.endpoint.IsValid():
@@ -50,8 +54,14 @@ func (f *lostFlows) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
 	original := netip.AddrPortFrom(to.Unmap(), flow.Forward.DstPort)
 	translated := netip.AddrPortFrom(answers.Unmap(), flow.Reverse.SrcPort)
 	if original != translated {
-		_, lost := f.endpoints[translated]
-		return lost
+		if _, lost := f.endpoints[translated]; lost {
+			return true
+		}
+		serving, known := f.serves[original]
+		if !known {
+			serving, known = f.serves[netip.AddrPortFrom(netip.Addr{}, original.Port())]
+		}
+		return known && !slices.Contains(serving, translated)
 	}
 	_, direct := f.direct[original]
 	_, port := f.ports[original.Port()]
@@ -60,8 +70,8 @@ func (f *lostFlows) MatchConntrackFlow(flow *netlink.ConntrackFlow) bool {
 
 // forget removes the tracked flows of one address family, in the network
 // namespace of the file descriptor, or the process's own where that is 0.
-func forget(list []lostFlow, v6 bool, namespace int) error {
-	if len(list) == 0 {
+func (f *lostFlows) forget(v6 bool, namespace int) error {
+	if len(f.endpoints)+len(f.direct)+len(f.ports)+len(f.serves) == 0 {
 		return nil
 	}
 	at := netns.None()
@@ -77,7 +87,7 @@ func forget(list []lostFlow, v6 bool, namespace int) error {
 	if v6 {
 		family = unix.AF_INET6
 	}
-	_, err = handle.ConntrackDeleteFilters(netlink.ConntrackTable, family, newLostFlows(list))
+	_, err = handle.ConntrackDeleteFilters(netlink.ConntrackTable, family, f)
 	if errors.Is(err, unix.ENOENT) { // a flow that ended meanwhile
 		return nil
 	}

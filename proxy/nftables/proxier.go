@@ -56,8 +56,10 @@ var _ proxy.Proxier = (*Proxier)(nil)
 // table is one address family's.
 type table struct {
 	base
-	// state is what the kernel's table holds; nil means unknown or nothing.
+	// state is what the kernel's table holds; nil means unknown.
 	state *state
+	// absent says that there is no table, since the family has no services.
+	absent bool
 }
 
 // New checks the configuration; it touches nothing.
@@ -83,7 +85,15 @@ func New(config Config) (*Proxier, error) {
 func (p *Proxier) Apply(_ context.Context, update proxy.Update) error {
 	var errs []error
 	for _, t := range p.tables {
-		if err := p.applyTo(t, update); err != nil {
+		known := t.state != nil
+		err := p.applyTo(t, update)
+		if err != nil && known && update.Full {
+			// Somebody else changed the table so that it cannot be put right.
+			p.config.Logger.Info("The table is made anew", "table", t.table.Name, "error", err.Error())
+			t.state = nil
+			err = p.applyTo(t, update)
+		}
+		if err != nil {
 			t.state = nil
 			errs = append(errs, fmt.Errorf("nftables: table %s: %w", t.table.Name, err))
 		}
@@ -91,8 +101,11 @@ func (p *Proxier) Apply(_ context.Context, update proxy.Update) error {
 	return errors.Join(errs...)
 }
 
+// applyTo writes an update to one table. A full one writes everything: over what
+// is there, so that clients keep their endpoints, or to a new table where nothing
+// is known of what is there.
 func (p *Proxier) applyTo(t *table, update proxy.Update) error {
-	fresh := update.Full || t.state == nil
+	fresh := t.state == nil
 	if fresh && !update.Full {
 		return errors.New("the table's state is unknown: a full update is needed")
 	}
@@ -101,11 +114,18 @@ func (p *Proxier) applyTo(t *table, update proxy.Update) error {
 		next = newState()
 	}
 	c := newChanges()
+	if update.Full {
+		for name := range next.services {
+			if _, stays := update.Services[name]; !stays {
+				next.set(name, rendered{}, c)
+			}
+		}
+	}
 	for name, ports := range update.Services {
 		next.set(name, render(name, ports, t.v6), c)
 	}
 	next.settle(c)
-	if !fresh && c.empty() {
+	if !update.Full && c.empty() {
 		return nil
 	}
 
@@ -113,19 +133,42 @@ func (p *Proxier) applyTo(t *table, update proxy.Update) error {
 	if err != nil {
 		return err
 	}
-	if fresh {
+	anew := fresh || t.absent
+	if anew && len(next.services) == 0 {
+		t.state, t.absent = next, true
+		return t.remove(conn)
+	}
+	tx := &transaction{base: &t.base, conn: conn, nextID: firstFreeID}
+	switch {
+	case anew:
 		if err := p.begin(conn, t); err != nil {
 			return err
 		}
+	case update.Full:
+		tx.rewrite(next, c)
 	}
-	tx := &transaction{base: &t.base, conn: conn, nextID: firstFreeID}
 	if err := tx.apply(c); err != nil {
 		return err
 	}
-	t.state = next
-	if err := forget(c.lostEndpoints(), t.v6, p.config.NetNS); err != nil {
+	t.state, t.absent = next, false
+	lost := newLostFlows(c.lostEndpoints())
+	if fresh {
+		lost.serves = next.udpServes() // flows from before this process
+	}
+	if err := lost.forget(t.v6, p.config.NetNS); err != nil {
 		// Old UDP flows then live until they time out; the rules are right.
 		p.config.Logger.Error(err, "Could not make connection tracking forget UDP flows to endpoints that are gone")
+	}
+	return nil
+}
+
+// remove takes the table away, if there is one. A kernel without the address family
+// has none.
+func (t *table) remove(conn *nftables.Conn) error {
+	conn.AddTable(t.table)
+	conn.DelTable(t.table)
+	if err := conn.Flush(); err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EAFNOSUPPORT) {
+		return err
 	}
 	return nil
 }
@@ -141,7 +184,11 @@ func (p *Proxier) begin(conn *nftables.Conn, t *table) error {
 			p.config.Logger.Error(err, "Node ports are not served on 127.0.0.1")
 		}
 	}
-	return t.install(conn)
+	if err := t.addSets(conn); err != nil {
+		return err
+	}
+	t.addRules(conn)
+	return nil
 }
 
 // Cleanup implements [proxy.Proxier].
@@ -150,15 +197,14 @@ func (p *Proxier) Cleanup(context.Context) error {
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, t := range p.tables {
 		t.state = nil
-		conn.AddTable(t.table)
-		conn.DelTable(t.table)
+		if err := t.remove(conn); err != nil {
+			errs = append(errs, fmt.Errorf("nftables: removing table %s: %w", t.table.Name, err))
+		}
 	}
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("nftables: %w", err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (p *Proxier) connect() (*nftables.Conn, error) {

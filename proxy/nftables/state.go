@@ -3,6 +3,7 @@ package nftables
 import (
 	"cmp"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -30,6 +31,9 @@ type changes struct {
 	before   map[element]string
 	delElems []element
 	addElems map[element]string
+	// all, where it is set, is every element that there is after the change: the
+	// sets are emptied and filled with it.
+	all map[element]string
 }
 
 func (c *changes) empty() bool {
@@ -125,6 +129,18 @@ func (s *state) release(e element, name types.NamespacedName) {
 	} else {
 		s.claims[e] = claims
 	}
+}
+
+// udpServes says where each UDP address and port of a service leads; those of node
+// ports have no address.
+func (s *state) udpServes() map[netip.AddrPort][]netip.AddrPort {
+	serves := map[netip.AddrPort][]netip.AddrPort{}
+	for e, claims := range s.claims {
+		if e.set != setHairpin && e.proto == protoUDP {
+			serves[netip.AddrPortFrom(e.addr, e.port)] = s.services[claims[0]].chains[s.target(e)].endpoints
+		}
+	}
+	return serves
 }
 
 func byName(a, b types.NamespacedName) int {

@@ -67,6 +67,24 @@ func (t *transaction) apply(c *changes) error {
 	return t.flush()
 }
 
+// rewrite queues the fixed part again, and makes c write all that is in s, over
+// what is there. What somebody else changed in between is so put right, in the
+// same transactions, and what clients stick to stays.
+func (t *transaction) rewrite(s *state, c *changes) {
+	t.addRules(t.conn)
+	for _, service := range s.services {
+		for name, content := range service.chains {
+			if _, changed := c.setChains[name]; !changed {
+				c.setChains[name], c.oldContent[name] = content, content
+			}
+		}
+	}
+	c.all = map[element]string{}
+	for e := range s.claims {
+		c.all[e] = s.target(e)
+	}
+}
+
 func (t *transaction) flush() error {
 	t.nextID = firstFreeID
 	return t.conn.Flush()
@@ -79,11 +97,7 @@ func (t *transaction) setChain(name string, c *changes) error {
 	chain := &nftables.Chain{Table: t.table, Name: name}
 	content := c.setChains[name]
 	old, existed := c.oldContent[name]
-	if existed {
-		t.conn.FlushChain(chain)
-	} else {
-		t.conn.AddChain(chain)
-	}
+	emptyChain(t.conn, chain)
 	if existed && old.affinity > 0 && old.affinity != content.affinity {
 		t.conn.DelSet(&nftables.Set{Table: t.table, Name: affinityMap(name)})
 	}
@@ -226,6 +240,12 @@ func (t *transaction) addConstant(set *nftables.Set, elements []nftables.SetElem
 }
 
 func (t *transaction) changeElements(c *changes) error {
+	if c.all != nil {
+		for _, name := range fixedSets {
+			t.conn.FlushSet(t.named(name))
+		}
+		return t.addElements(c.all)
+	}
 	for set, elements := range groupBySet(c.delElems) {
 		for chunk := range slices.Chunk(elements, elementsPerMessage) {
 			if err := t.conn.SetDeleteElements(t.named(set), t.encode(chunk, nil)); err != nil {
@@ -233,9 +253,13 @@ func (t *transaction) changeElements(c *changes) error {
 			}
 		}
 	}
-	for set, elements := range groupBySet(sortedElements(c.addElems)) {
+	return t.addElements(c.addElems)
+}
+
+func (t *transaction) addElements(targets map[element]string) error {
+	for set, elements := range groupBySet(sortedElements(targets)) {
 		for chunk := range slices.Chunk(elements, elementsPerMessage) {
-			if err := t.conn.SetAddElements(t.named(set), t.encode(chunk, c.addElems)); err != nil {
+			if err := t.conn.SetAddElements(t.named(set), t.encode(chunk, targets)); err != nil {
 				return err
 			}
 		}

@@ -176,13 +176,15 @@ func (h Host) Ask(network string, to netip.AddrPort) (Answer, error) {
 		return Answer{}, err
 	}
 	defer conn.Close()
-	return ask(conn)
+	return AskOver(conn)
 }
 
 // patience is how long an answer may take before it counts as dropped.
 const patience = time.Second
 
-func ask(conn net.Conn) (Answer, error) {
+// AskOver asks over a connection that is there, such as a UDP socket whose flow is
+// tracked.
+func AskOver(conn net.Conn) (Answer, error) {
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return Answer{}, err
 	}

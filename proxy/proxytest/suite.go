@@ -2,6 +2,7 @@ package proxytest
 
 import (
 	"errors"
+	"maps"
 	"math"
 	"net"
 	"net/netip"
@@ -37,6 +38,7 @@ func Run(t *testing.T, make func(t *testing.T, n *Network) proxy.Proxier) {
 		{"a service without endpoints refuses at once; one whose endpoints are elsewhere drops", refuses},
 		{"an update changes what it names and nothing else", updates},
 		{"a client sticks to its endpoint, and moves on when that goes", sticks},
+		{"a client sticks to its endpoint through full updates", sticksThroughFull},
 		{"with the external policy Local the client's address is preserved", preserves},
 		{"load balancer source ranges let in only whom they name", ranges},
 		{"two services that claim one address: the first by name has it, then the next", claims},
@@ -216,6 +218,22 @@ func sticks(t *testing.T, n *Network, p proxy.Proxier) {
 	}
 }
 
+func sticksThroughFull(t *testing.T, n *Network, p proxy.Proxier) {
+	port := n.port(0, 1, 2)
+	port.Affinity = time.Minute
+	first := map[netip.Addr]int{}
+	for i := range 8 {
+		apply(t, p, one(true, port))
+		got := count(t, n.Pods[0], "tcp", vip, 3)
+		if i == 0 {
+			first = got
+		}
+		if len(got) != 1 || !maps.Equal(got, first) {
+			t.Fatalf("after full update %d: %v, at first %v", i, got, first)
+		}
+	}
+}
+
 func preserves(t *testing.T, n *Network, p proxy.Proxier) {
 	port := n.port(0)
 	at := netip.AddrPortFrom(n.Node.Addr, nodePort)
@@ -282,13 +300,13 @@ func udpMoves(t *testing.T, n *Network, p proxy.Proxier) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if answer, err := ask(conn); err != nil || answer.Pod != n.Pods[0].Addr {
+	if answer, err := AskOver(conn); err != nil || answer.Pod != n.Pods[0].Addr {
 		t.Fatalf("%v, %v", answer, err)
 	}
 	port.Internal.Endpoints = n.endpoints(1)
 	port.External = port.Internal
 	apply(t, p, one(false, port))
-	if answer, err := ask(conn); err != nil || answer.Pod != n.Pods[1].Addr {
+	if answer, err := AskOver(conn); err != nil || answer.Pod != n.Pods[1].Addr {
 		t.Errorf("after the endpoint moved: %v, %v; want %v", answer.Pod, err, n.Pods[1].Addr)
 	}
 }
