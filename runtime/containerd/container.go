@@ -100,8 +100,17 @@ func (r *Runtime) CreateContainer(ctx context.Context, sandboxID string, config 
 		return "", err
 	}
 	r.mu.Lock()
-	r.containers[id] = c
+	removed := r.sandboxes[sandboxID] != s
+	if !removed {
+		r.containers[id] = c
+	}
 	r.mu.Unlock()
+	if removed {
+		// Whoever removed the sandbox did not see this container yet.
+		undo, cancel := detached(ctx)
+		defer cancel()
+		return "", errors.Join(fmt.Errorf("sandbox %q was removed: %w", sandboxID, runtime.ErrNotFound), r.discard(undo, c))
+	}
 	r.publish(runtime.Event{SandboxID: sandboxID, ContainerID: id})
 	return id, nil
 }

@@ -22,9 +22,9 @@ import (
 // maxExecOutput is where ExecSync cuts each output.
 const maxExecOutput = 16 << 20
 
-// drain is how long a command's output may go on after the command: a child that
-// it left behind may hold the pipe for ever.
-const drain = 2 * time.Second
+// quiet is how long nothing must have come of a command's output, after the command
+// has ended, for it to be taken for over.
+const quiet = 2 * time.Second
 
 // ExecSync implements [runtime.Containers].
 func (r *Runtime) ExecSync(ctx context.Context, id string, cmd []string, timeout time.Duration) (runtime.ExecResult, error) {
@@ -130,15 +130,12 @@ func (r *Runtime) exec(ctx context.Context, id string, cmd []string, io runtime.
 	defer carriers.Wait()
 	defer fifos.close()
 	defer detach()
-	a := make(chan struct{})
-	h.mu.Lock()
-	out := &attachment{chunks: make(chan chunk, 16), gone: make(chan struct{})}
-	h.attached[out] = struct{}{}
-	h.mu.Unlock()
+	out, delivered := h.join(), make(chan struct{})
 	carriers.Go(func() { h.copy(attached) })
 	carriers.Go(func() {
-		defer close(a)
-		out.deliver(attached, io)
+		defer close(delivered)
+		defer h.leave(out)
+		_ = out.deliver(attached, io) // a client that is gone needs no output
 	})
 	fifos.feed(io.Stdin, func() {
 		closing, cancel := detached(attached)
@@ -161,37 +158,8 @@ func (r *Runtime) exec(ctx context.Context, id string, cmd []string, io runtime.
 		}
 		return 0, err
 	}
-	select {
-	case <-a:
-	case <-time.After(drain):
-	case <-ctx.Done():
-	}
+	out.drain(ctx, delivered)
 	return code, nil
-}
-
-// deliver writes an attachment's chunks to the client until they are over.
-func (a *attachment) deliver(ctx context.Context, io runtime.StreamIO) {
-	defer close(a.gone)
-	for {
-		select {
-		case c, ok := <-a.chunks:
-			if !ok {
-				return
-			}
-			to := io.Stdout
-			if c.stderr {
-				to = io.Stderr
-			}
-			if to == nil {
-				continue
-			}
-			if _, err := to.Write(c.data); err != nil {
-				return
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // resize passes on a terminal's sizes until there are no more.

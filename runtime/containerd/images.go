@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -37,6 +38,14 @@ type imageInfo struct {
 type imageCache struct {
 	mu    sync.Mutex
 	known map[string]imageInfo
+}
+
+// keep forgets what is of images that are no more. One that was pulled meanwhile is
+// read again.
+func (c *imageCache) keep(present map[string]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.known, func(digest string, _ imageInfo) bool { return !present[digest] })
 }
 
 // normalize completes a reference: nginx is docker.io/library/nginx:latest.
@@ -123,7 +132,9 @@ func (r *Runtime) groupImages(ctx context.Context) ([]runtime.Image, error) {
 		return nil, failure(err)
 	}
 	byID := map[string]*runtime.Image{}
+	present := map[string]bool{}
 	for _, record := range records {
+		present[record.Target().Digest.String()] = true
 		info, err := r.info(ctx, record)
 		if err != nil {
 			// Half pulled, or of another platform: not usable.
@@ -150,6 +161,7 @@ func (r *Runtime) groupImages(ctx context.Context) ([]runtime.Image, error) {
 		out = append(out, *image)
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].ID < out[j].ID })
+	r.images.keep(present)
 	return out, nil
 }
 

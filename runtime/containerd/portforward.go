@@ -64,6 +64,7 @@ func (r *Runtime) PortForward(ctx context.Context, id string, port uint16, strea
 	_, err = io.Copy(stream, conn)
 	// The server is done: what the client still sends reaches nobody.
 	_ = stream.Close()
+	_ = conn.Close()
 	<-up
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) {
 		return ctx.Err()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -105,10 +106,11 @@ func (s *streams) endStdin() {
 // remove deletes the FIFOs. The shim has them no more, or will not miss them.
 func (s *streams) remove() { _ = os.RemoveAll(s.dir) }
 
-// attachment is a client that sees a container's output.
+// attachment is a client that sees a process's output.
 type attachment struct {
 	chunks chan chunk    // closed by the hub when the output is over
 	gone   chan struct{} // closed by the client when it leaves
+	turns  atomic.Uint64 // counts the beginnings and the ends of writes to the client
 }
 
 type chunk struct {
@@ -131,7 +133,8 @@ func newHub(s *streams, log *logFile) *hub {
 	return &hub{streams: s, log: log, attached: map[*attachment]struct{}{}}
 }
 
-// copy carries until both streams have ended or are closed.
+// copy carries until both streams have ended or are closed. From the end of ctx on
+// it waits for no client.
 func (h *hub) copy(ctx context.Context) {
 	var both sync.WaitGroup
 	both.Go(func() { h.carry(ctx, h.streams.stdout, false) })
@@ -193,22 +196,37 @@ func (h *hub) spread(ctx context.Context, stderr bool, data []byte) {
 	}
 }
 
-// attach connects a client until the output is over or ctx ends.
-func (h *hub) attach(ctx context.Context, io runtime.StreamIO) error {
-	a := &attachment{chunks: make(chan chunk, 16), gone: make(chan struct{})}
+// join connects a client; nil if the output is over. The client leaves by leave.
+func (h *hub) join() *attachment {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.over {
-		h.mu.Unlock()
 		return nil
 	}
+	a := &attachment{chunks: make(chan chunk, 16), gone: make(chan struct{})}
 	h.attached[a] = struct{}{}
-	h.mu.Unlock()
-	defer func() {
-		close(a.gone)
-		h.mu.Lock()
-		delete(h.attached, a)
-		h.mu.Unlock()
-	}()
+	return a
+}
+
+func (h *hub) leave(a *attachment) {
+	close(a.gone)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.attached, a)
+}
+
+// attach connects a client until the output is over or ctx ends.
+func (h *hub) attach(ctx context.Context, io runtime.StreamIO) error {
+	a := h.join()
+	if a == nil {
+		return nil
+	}
+	defer h.leave(a)
+	return a.deliver(ctx, io)
+}
+
+// deliver writes the output to the client until it is over or ctx ends.
+func (a *attachment) deliver(ctx context.Context, io runtime.StreamIO) error {
 	for {
 		select {
 		case c, ok := <-a.chunks:
@@ -222,12 +240,35 @@ func (h *hub) attach(ctx context.Context, io runtime.StreamIO) error {
 			if to == nil {
 				continue
 			}
-			if _, err := to.Write(c.data); err != nil {
+			a.turns.Add(1)
+			_, err := to.Write(c.data)
+			a.turns.Add(1)
+			if err != nil {
 				return err
 			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// drain waits for the output of a command that has ended, which is over when
+// delivered closes. A child that the command left behind may hold it for ever: it is
+// given up when nothing came for a while. A slow client is waited for.
+func (a *attachment) drain(ctx context.Context, delivered <-chan struct{}) {
+	for seen := a.turns.Load(); ; {
+		select {
+		case <-delivered:
+			return
+		case <-ctx.Done():
+			return
+		case <-time.After(quiet):
+		}
+		now := a.turns.Load()
+		if now == seen && now%2 == 0 {
+			return
+		}
+		seen = now
 	}
 }
 

@@ -134,9 +134,11 @@ func (r *Runtime) follow(ctx context.Context, c *container) {
 	r.mu.Unlock()
 
 	copied := make(chan struct{})
+	carrying, release := context.WithCancel(ctx)
+	defer release()
 	go func() {
 		defer close(copied)
-		h.copy(ctx)
+		h.copy(carrying)
 	}()
 	code, at, err := r.awaitExit(ctx, c.id, "")
 	if err != nil {
@@ -155,6 +157,8 @@ func (r *Runtime) follow(ctx context.Context, c *container) {
 		r.log.Info("the output of a container that ended did not", "container", c.id)
 	case <-ctx.Done():
 	}
+	// A client that is attached and does not read must not keep the end back.
+	release()
 	c.streams.close()
 	<-copied
 	if ctx.Err() != nil {
@@ -263,6 +267,8 @@ func (r *Runtime) StopContainer(ctx context.Context, id string, grace time.Durat
 		case <-c.exited:
 			return nil
 		case <-timer.C:
+		case <-r.stopped:
+			return fmt.Errorf("container %s: %w", id, runtime.ErrUnavailable)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

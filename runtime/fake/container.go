@@ -117,13 +117,13 @@ func (r *Runtime) StartContainer(ctx context.Context, id string) error {
 		r.end(c, exit{code: 128, reason: "StartError", message: message})
 		return fmt.Errorf("%s", message)
 	}
-	c.state = runtime.ContainerRunning
-	c.started = time.Now()
+	started := time.Now()
 	if r.config.WriteLogs {
-		if err := c.writeLog(); err != nil {
+		if err := c.writeLog(started); err != nil {
 			return fmt.Errorf("container %q: %w", id, err)
 		}
 	}
+	c.state, c.started = runtime.ContainerRunning, started
 	r.publish(runtime.Event{SandboxID: c.sandbox.id, ContainerID: c.id})
 	if c.does.Ends {
 		c.due = time.AfterFunc(c.does.RunFor, func() { r.endLater(c, c.does.exit()) })
@@ -273,7 +273,7 @@ func (c *container) logPath() string {
 }
 
 // writeLog writes what the container prints, in the CRI's format.
-func (c *container) writeLog() error {
+func (c *container) writeLog(at time.Time) error {
 	path := c.logPath()
 	if path == "" {
 		return nil
@@ -284,7 +284,7 @@ func (c *container) writeLog() error {
 	var text strings.Builder
 	for _, stream := range []struct{ name, text string }{{"stdout", c.does.Output}, {"stderr", c.does.ErrorOutput}} {
 		for line := range strings.Lines(stream.text) {
-			fmt.Fprintf(&text, "%s %s F %s\n", c.started.UTC().Format(time.RFC3339Nano), stream.name, strings.TrimSuffix(line, "\n"))
+			fmt.Fprintf(&text, "%s %s F %s\n", at.UTC().Format(time.RFC3339Nano), stream.name, strings.TrimSuffix(line, "\n"))
 		}
 	}
 	return os.WriteFile(path, []byte(text.String()), 0o640)

@@ -69,6 +69,9 @@ func NewBridge(config BridgeConfig) (*Bridge, error) {
 	if !config.Subnet.IsValid() {
 		config.Subnet = netip.MustParsePrefix("10.244.0.0/24")
 	}
+	if config.Logger.GetSink() == nil {
+		config.Logger = logr.Discard()
+	}
 	config.Subnet = config.Subnet.Masked()
 	switch {
 	case len(config.Name) > 15:
@@ -304,6 +307,16 @@ func (b *Bridge) Status(context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return Within(b.config.HostNetNS, func() error {
+		if b.ensured {
+			intact, err := b.rules.intact()
+			if err != nil {
+				return err
+			}
+			if !intact {
+				b.config.Logger.Info("the network's nftables table was removed; making it again, without the host ports of pods that run", "table", b.rules.table)
+				b.ensured = false
+			}
+		}
 		_, err := b.ensure()
 		return err
 	})

@@ -189,6 +189,44 @@ func bridgeConnectsPods(t *testing.T, host string) {
 	}
 }
 
+func TestARemovedTableComesBack(t *testing.T) {
+	host, inside := namespace(t), namespace(t)
+	bridge, err := NewBridge(BridgeConfig{Name: "strtest2", Subnet: netip.MustParsePrefix("10.99.6.0/24"), StateDir: t.TempDir(), HostNetNS: host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := Pod{SandboxID: "one", NetNS: inside, Name: "one", Ports: []runtime.PortMapping{{HostPort: 8080, ContainerPort: 80}}}
+	if _, err := bridge.Setup(t.Context(), pod); err != nil {
+		t.Fatal(err)
+	}
+	removed := func() {
+		t.Helper()
+		if err := Within(host, bridge.rules.remove); err != nil {
+			t.Fatal(err)
+		}
+	}
+	removed()
+	if err := bridge.Status(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err = Within(host, func() error {
+		if intact, err := bridge.rules.intact(); err != nil || !intact {
+			t.Errorf("intact: %v, %v", intact, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	removed()
+	if err := bridge.Teardown(t.Context(), pod); err != nil { // there are no rules to remove
+		t.Fatal(err)
+	}
+	if err := bridge.Cleanup(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestIPAM(t *testing.T) {
 	p := &ipam{dir: t.TempDir(), subnet: netip.MustParsePrefix("10.1.1.0/29")}
 	var got []string

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
@@ -170,7 +171,10 @@ func (r *rules) removePorts(id string) error {
 		chain := &nftables.Chain{Name: name, Table: r.tableValue()}
 		present, err := c.GetRules(chain.Table, chain)
 		if err != nil {
-			continue // no chain, no rule
+			if there, lookErr := r.present(c, name); lookErr == nil && !there {
+				continue // no chain, no rule
+			}
+			return fmt.Errorf("nftables host ports: %w", err)
 		}
 		for _, rule := range present {
 			if bytes.Equal(rule.UserData, []byte(id)) {
@@ -188,6 +192,25 @@ func (r *rules) removePorts(id string) error {
 		return fmt.Errorf("nftables host ports: %w", err)
 	}
 	return nil
+}
+
+// present says whether the table has the chain.
+func (r *rules) present(c *nftables.Conn, chain string) (bool, error) {
+	all, err := c.ListChainsOfTableFamily(nftables.TableFamilyIPv4)
+	if err != nil {
+		return false, fmt.Errorf("nftables: %w", err)
+	}
+	return slices.ContainsFunc(all, func(have *nftables.Chain) bool { return have.Table.Name == r.table && have.Name == chain }), nil
+}
+
+// intact says whether the table is there: tools that load a machine's firewall
+// anew begin by removing all others'.
+func (r *rules) intact() (bool, error) {
+	c, err := nftables.New()
+	if err != nil {
+		return false, fmt.Errorf("nftables: %w", err)
+	}
+	return r.present(c, "postrouting")
 }
 
 // remove deletes the table; absent is fine.
