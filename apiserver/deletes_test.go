@@ -26,12 +26,21 @@ func TestDeleteAnswers(t *testing.T) {
 		t.Errorf("a shorter grace period: %d %s", code, data)
 	}
 	code, _, data = do(t, s, "DELETE", "/api/v1/namespaces/default/pods/p00?gracePeriodSeconds=0", "")
-	var status metav1.Status
-	if err := json.Unmarshal(data, &status); err != nil || code != 200 || status.Status != "Success" || status.Details.Kind != "pods" || status.Details.UID != p.UID {
+	var last corev1.Pod
+	if err := json.Unmarshal(data, &last); err != nil || code != 200 || last.Kind != "Pod" || last.UID != p.UID {
 		t.Errorf("at once: %d %s", code, data)
 	}
 	if code, _, _ = do(t, s, "DELETE", "/api/v1/namespaces/default/pods/p00", ""); code != 404 {
 		t.Errorf("gone: %d", code)
+	}
+	var made corev1.ConfigMap
+	if _, _, data = do(t, s, "POST", "/api/v1/namespaces/default/configmaps", `{"metadata":{"name":"c"}}`); json.Unmarshal(data, &made) != nil {
+		t.Fatalf("%s", data)
+	}
+	code, _, data = do(t, s, "DELETE", "/api/v1/namespaces/default/configmaps/c", "")
+	var status metav1.Status
+	if err := json.Unmarshal(data, &status); err != nil || code != 200 || status.Status != "Success" || status.Details.Kind != "configmaps" || status.Details.UID != made.UID {
+		t.Errorf("a kind that answers with a Status: %d %s", code, data)
 	}
 }
 

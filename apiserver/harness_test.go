@@ -104,6 +104,7 @@ func pods() *resource.Resource {
 				return 30
 			},
 			AllowUnconditionalUpdate: true,
+			ReturnsDeleted:           true,
 			ResetFields:              status,
 		},
 		Table: resource.Table{

@@ -46,9 +46,8 @@ func (x *exchange) listOptions() (*internalversion.ListOptions, error) {
 	if err := invalidOptions("ListOptions", internalvalidation.ValidateListOptions(&opts, true)); err != nil {
 		return nil, err
 	}
-	if opts.Limit < 0 {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("invalid limit %d: must not be negative", opts.Limit))
-	}
+	// As upstream, where a negative limit is none.
+	opts.Limit = max(opts.Limit, 0)
 	if opts.ShardSelector != "" {
 		return nil, apierrors.NewBadRequest("shardSelector is not supported by this server")
 	}

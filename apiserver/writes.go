@@ -108,11 +108,14 @@ func (x *exchange) delete() error {
 	if err != nil {
 		return err
 	}
-	if gone {
+	if gone && !x.resource.ReturnsDeleted {
 		x.send(http.StatusOK, out, x.deleted(obj))
 		return nil
 	}
 	code := http.StatusOK
+	if gone {
+		return x.sendWritten(code, out, obj)
+	}
 	foreground := opts.PropagationPolicy != nil && *opts.PropagationPolicy == metav1.DeletePropagationForeground
 	if foreground || opts.OrphanDependents != nil && !*opts.OrphanDependents {
 		code = http.StatusAccepted

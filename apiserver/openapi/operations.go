@@ -137,7 +137,10 @@ func mainOperations(r *resource.Resource) []operation {
 		case "delete":
 			op.method, op.path, op.id, op.action = http.MethodDelete, one, id("delete"), "delete"
 			op.description, op.parameters = "delete a "+r.GVK.Kind, deleteParameters
-			op.body, op.answer = reflect.TypeFor[metav1.DeleteOptions](), reflect.TypeFor[metav1.Status]()
+			op.body = reflect.TypeFor[metav1.DeleteOptions]()
+			if !r.ReturnsDeleted {
+				op.answer = reflect.TypeFor[metav1.Status]()
+			}
 			op.codes = map[int]string{200: "OK", 202: "Accepted", 401: "Unauthorized"}
 		default:
 			continue // watch is list with a parameter

@@ -139,6 +139,10 @@ type Strategy struct {
 	// marked with a deletionTimestamp; nil means 0: at once. It sees the grace
 	// of opts and the object (a pod that no node runs goes at once).
 	GracePeriod func(obj runtime.Object, opts *metav1.DeleteOptions) int64
+	// ReturnsDeleted makes a DELETE that is done answer with the object's last
+	// state in place of a Status, as upstream does for pods, services, service
+	// accounts and a few more.
+	ReturnsDeleted bool
 	// PrepareForDelete changes an object that is marked for deletion but stays.
 	PrepareForDelete func(obj runtime.Object)
 	// Held says that an object marked for deletion must stay even though it has

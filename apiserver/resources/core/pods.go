@@ -42,6 +42,7 @@ func pods(proxy NodeProxy) *resource.Resource {
 			NameError:                apivalidation.NameIsDNSSubdomain,
 			Warnings:                 podWarnings,
 			AllowUnconditionalUpdate: true,
+			ReturnsDeleted:           true,
 			GracePeriod:              podGracePeriod,
 			ResetFields:              statusReset(),
 		},

@@ -21,6 +21,7 @@ func serviceAccounts() *resource.Resource {
 		Strategy: resource.Strategy{
 			NameError:                apivalidation.NameIsDNSSubdomain,
 			AllowUnconditionalUpdate: true,
+			ReturnsDeleted:           true,
 		},
 		Table: resource.Table{
 			Columns: []metav1.TableColumnDefinition{

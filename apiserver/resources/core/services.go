@@ -37,6 +37,7 @@ func services(cfg Config) *resource.Resource {
 			NameError:                apivalidation.NameIsDNS1035Label,
 			Begin:                    pools.begin,
 			AllowUnconditionalUpdate: true,
+			ReturnsDeleted:           true,
 			ResetFields:              statusReset(),
 		},
 		Table: resource.Table{Columns: serviceColumns(), Cells: serviceCells},
