@@ -240,9 +240,6 @@ func (k *Kubelet) orphans() {
 		for i := range containers {
 			l := containers[i].Labels
 			pod.Name, pod.Namespace = or(pod.Name, l[containerspec.LabelPodName]), or(pod.Namespace, l[containerspec.LabelPodNamespace])
-			if grace, ok := containerspec.Grace(containers[i].Annotations); ok {
-				pod.Spec.TerminationGracePeriodSeconds = &grace
-			}
 		}
 		w := newWorker(pod, time.Now())
 		w.gone = true

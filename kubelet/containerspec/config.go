@@ -167,9 +167,3 @@ func annotations(pod *corev1.Pod, c *corev1.Container, attempt uint32) map[strin
 	}
 	return out
 }
-
-// Grace that a container's annotations give its pod.
-func Grace(annotations map[string]string) (seconds int64, ok bool) {
-	seconds, err := strconv.ParseInt(annotations[AnnotationGrace], 10, 64)
-	return seconds, err == nil && seconds >= 0
-}

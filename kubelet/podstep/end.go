@@ -13,13 +13,16 @@ import (
 // once: the process gets its signal.
 const minimumGrace = 2 * time.Second
 
-// grace that a container gets: a probe's own, the deletion's or the pod's.
+// grace that a container gets: a probe's own, the deletion's or the pod's. A pod
+// that the API no longer has was deleted by force, and gets the least there is.
 func (s *Snapshot) grace(p *corev1.Probe) time.Duration {
 	seconds := int64(corev1.DefaultTerminationGracePeriodSeconds)
 	if s.Pod.Spec.TerminationGracePeriodSeconds != nil {
 		seconds = *s.Pod.Spec.TerminationGracePeriodSeconds
 	}
 	switch {
+	case s.Gone:
+		seconds = 0
 	case s.Pod.DeletionGracePeriodSeconds != nil:
 		seconds = *s.Pod.DeletionGracePeriodSeconds
 	case p != nil && p.TerminationGracePeriodSeconds != nil:

@@ -175,6 +175,7 @@ func TestNext(t *testing.T) {
 			s.Stop = &podstep.Stop{Began: t0, Grace: 30 * time.Second}
 		}), 20, "StopContainer a 10s"},
 		{"a forced deletion still signals", snapshot(pod(deleted(0)), "a#0 running"), 0, "StopContainer a 2s"},
+		{"so does one that the API forgot", with(snapshot(pod(), "a#0 running"), func(s *podstep.Snapshot) { s.Gone = true }), 0, "StopContainer a 2s"},
 		{"then the sandbox is stopped", snapshot(pod(deleted(5)), "a#0 exited 0@1"), 1, "StopSandbox s0"},
 		{"volumes are taken away", with(snapshot(pod(deleted(5)), "a#0 exited 0@1"), func(s *podstep.Snapshot) {
 			s.Sandboxes = []runtime.Sandbox{box(0, false)}
