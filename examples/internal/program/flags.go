@@ -65,6 +65,7 @@ func (f *Flags) AddNode(fs *pflag.FlagSet) {
 // AddFakeNodes registers the flag for simulated nodes.
 func (f *Flags) AddFakeNodes(fs *pflag.FlagSet) {
 	fs.IntVar(&f.FakeNodes, "fake-nodes", unset, "how many simulated nodes to add (default: 0, or 1 where no container can run)")
+	fs.Lookup("fake-nodes").DefValue = "0" // pflag's word for: not worth a mention
 }
 
 // AddJoin registers how a node finds its master.

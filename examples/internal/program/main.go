@@ -8,11 +8,16 @@ import (
 	"os/signal"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 	"github.com/spf13/pflag"
 )
+
+// impatience is how long after a signal to stop another one means: at once. Some
+// senders, timeout(1) for one, send each signal twice.
+const impatience = time.Second
 
 // Main parses the flags, runs run until SIGINT or SIGTERM, and returns the exit
 // status. A second signal ends the process at once.
@@ -40,7 +45,7 @@ func Main(name, about string, flags func(*Flags, *pflag.FlagSet), run func(conte
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // from then on a signal does what it always does
+	context.AfterFunc(ctx, func() { time.AfterFunc(impatience, stop) }) // then a signal does what it always does
 	unlock, err := lock(f.DataDir)
 	if err == nil {
 		defer unlock()
