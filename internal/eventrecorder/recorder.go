@@ -16,6 +16,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"hash/maphash"
 	"sync"
 	"sync/atomic"
@@ -67,7 +68,8 @@ type Recorder struct {
 	log       logr.Logger
 	seed      maphash.Seed
 	queues    []chan *corev1.Event
-	lastStamp atomic.Int64 // the newest stamp in an event's name: names are unique even where the clock stands still
+	mark      int64        // the low bits of this recorder's stamps
+	lastStamp atomic.Int64 // the newest stamp in an event's name
 	dropped   atomic.Int64
 }
 
@@ -97,6 +99,9 @@ func NewFromConfig(c Config) (*Recorder, error) {
 		c.Writers = defaultWriters
 	}
 	r := &Recorder{client: c.Client, component: c.Component, host: c.Host, log: c.Logger, seed: maphash.MakeSeed()}
+	h := fnv.New64a()
+	h.Write([]byte(c.Component + "/" + c.Host))
+	r.mark = int64(h.Sum64() % stampStep)
 	for range c.Writers {
 		r.queues = append(r.queues, make(chan *corev1.Event, c.Queue))
 	}
@@ -197,11 +202,16 @@ func (r *Recorder) event(object runtime.Object, now time.Time, eventtype, reason
 	}
 }
 
-// stamp is now in nanoseconds, or one more than the last stamp.
+// stampStep is the distance between the stamps of one recorder, in nanoseconds.
+const stampStep = 1 << 16
+
+// stamp is about now in nanoseconds, and makes an event's name unique even where
+// the clock stands still: the recorder's next one is greater, and those of other
+// components, which speak of the same object, have other low bits.
 func (r *Recorder) stamp(now time.Time) int64 {
 	for {
 		last := r.lastStamp.Load()
-		next := max(now.UnixNano(), last+1)
+		next := max(now.UnixNano()/stampStep*stampStep+r.mark, last+stampStep)
 		if r.lastStamp.CompareAndSwap(last, next) {
 			return next
 		}

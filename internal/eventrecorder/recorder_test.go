@@ -124,6 +124,28 @@ func TestActionsMakeASeries(t *testing.T) {
 	}
 }
 
+// Two components speak of one pod while the clock stands still.
+func TestNamesOfTwoRecordersDiffer(t *testing.T) {
+	client := fake.NewClientset()
+	inBubble(t, client, "node-1", func(r *Recorder) {
+		other := New(client, "another-controller", "")
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- other.Run(ctx) }()
+		for i := range 3 {
+			for _, recorder := range []*Recorder{r, other} {
+				recorder.Eventf(pod("web"), corev1.EventTypeNormal, "Tried", "try %d", i)
+			}
+		}
+		synctest.Wait()
+		cancel()
+		<-done
+	})
+	if got := len(events(t, client)); got != 6 {
+		t.Errorf("%d events, want 6", got)
+	}
+}
+
 func TestUnreachableServerIsTriedAgain(t *testing.T) {
 	client := fake.NewClientset()
 	failures := 3

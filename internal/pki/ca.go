@@ -47,6 +47,11 @@ func New(commonName string, now time.Time) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	return sign(key, commonName, now)
+}
+
+// sign makes the authority of a key.
+func sign(key crypto.Signer, commonName string, now time.Time) (*Authority, error) {
 	serial, err := newSerial()
 	if err != nil {
 		return nil, err
@@ -68,8 +73,10 @@ func New(commonName string, now time.Time) (*Authority, error) {
 }
 
 // Open reads the authority kept as ca.crt and ca.key in dir, or makes one and
-// keeps it there where neither file exists. One file without the other is an
-// error: it is not replaced, since every issued certificate would become void.
+// keeps it there where neither file exists. A certificate without its key is an
+// error: it is not replaced, since every issued certificate would become void. A
+// key without its certificate, as a crash during the first start leaves it, gets a
+// new one, under which all that the key ever signed stays valid.
 func Open(dir, commonName string, now time.Time) (*Authority, error) {
 	certPath, keyPath := filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key")
 	certPEM, certErr := os.ReadFile(certPath)
@@ -81,7 +88,15 @@ func Open(dir, commonName string, now time.Time) (*Authority, error) {
 	case certErr == nil && errors.Is(keyErr, fs.ErrNotExist):
 		return nil, fmt.Errorf("%s exists but its key %s does not: put the key back, or remove both to begin with a new authority", certPath, keyPath)
 	case keyErr == nil && errors.Is(certErr, fs.ErrNotExist):
-		return nil, fmt.Errorf("%s exists but its certificate %s does not: put the certificate back, or remove both to begin with a new authority", keyPath, certPath)
+		key, err := decodeKey(keyPEM)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", keyPath, err)
+		}
+		a, err := sign(key, commonName, now)
+		if err != nil {
+			return nil, err
+		}
+		return a, atomicfile.Write(certPath, a.pem, 0o644)
 	default:
 		return nil, errors.Join(certErr, keyErr)
 	}
@@ -104,17 +119,9 @@ func Open(dir, commonName string, now time.Time) (*Authority, error) {
 }
 
 func load(certPath, keyPath string, certPEM, keyPEM []byte, now time.Time) (*Authority, error) {
-	block, _ := pem.Decode(keyPEM)
-	if block == nil {
-		return nil, fmt.Errorf("%s: no PEM block in it", keyPath)
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, err := decodeKey(keyPEM)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", keyPath, err)
-	}
-	key, ok := parsed.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("%s: a %T cannot sign", keyPath, parsed)
 	}
 	a, err := parse(certPEM, key)
 	if err != nil {
@@ -221,6 +228,22 @@ func encodeKey(key crypto.PrivateKey) ([]byte, error) {
 		return nil, err
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
+func decodeKey(keyPEM []byte) (crypto.Signer, error) {
+	block, _ := pem.Decode(keyPEM)
+	if block == nil {
+		return nil, errors.New("no PEM block in it")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := parsed.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("a %T cannot sign", parsed)
+	}
+	return key, nil
 }
 
 func newSerial() (*big.Int, error) {

@@ -32,6 +32,35 @@ func TestOpenKeepsTheAuthority(t *testing.T) {
 	}
 }
 
+// A crash during the first start may leave the key alone.
+func TestOpenWithTheKeyAlone(t *testing.T) {
+	dir := t.TempDir()
+	first, err := Open(dir, "ca", start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "ca.crt")); err != nil {
+		t.Fatal(err)
+	}
+	second, err := Open(dir, "ca", start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, pair := range map[string][2]*Authority{"old by new": {first, second}, "new by old": {second, first}} {
+		cert, err := pair[0].Issue(Request{CommonName: "u", DNSNames: []string{"localhost"}}, start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cert.Leaf.Verify(x509.VerifyOptions{Roots: pair[1].Pool(), CurrentTime: start}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	third, err := Open(dir, "ca", start)
+	if err != nil || !bytes.Equal(second.PEM(), third.PEM()) {
+		t.Errorf("the new certificate was not kept: %v", err)
+	}
+}
+
 func TestOpenRefusesHalfOrForeignFiles(t *testing.T) {
 	other := filepath.Join(t.TempDir(), "other")
 	if _, err := Open(other, "ca", start); err != nil {
@@ -46,11 +75,10 @@ func TestOpenRefusesHalfOrForeignFiles(t *testing.T) {
 		now   time.Time
 		want  string
 	}{
-		"no key":         {func(dir string) error { return os.Remove(filepath.Join(dir, "ca.key")) }, start, "does not"},
-		"no certificate": {func(dir string) error { return os.Remove(filepath.Join(dir, "ca.crt")) }, start, "does not"},
-		"another key":    {func(dir string) error { return os.WriteFile(filepath.Join(dir, "ca.key"), otherKey, 0o600) }, start, "belong together"},
-		"garbage":        {func(dir string) error { return os.WriteFile(filepath.Join(dir, "ca.key"), []byte("x"), 0o600) }, start, "no PEM block"},
-		"expired":        {func(string) error { return nil }, start.Add(20 * 365 * 24 * time.Hour), "expired"},
+		"no key":      {func(dir string) error { return os.Remove(filepath.Join(dir, "ca.key")) }, start, "does not"},
+		"another key": {func(dir string) error { return os.WriteFile(filepath.Join(dir, "ca.key"), otherKey, 0o600) }, start, "belong together"},
+		"garbage":     {func(dir string) error { return os.WriteFile(filepath.Join(dir, "ca.key"), []byte("x"), 0o600) }, start, "no PEM block"},
+		"expired":     {func(string) error { return nil }, start.Add(20 * 365 * 24 * time.Hour), "expired"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

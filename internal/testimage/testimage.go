@@ -200,7 +200,7 @@ func rootfs(program []byte) []byte {
 	add(tar.Header{Typeflag: tar.TypeDir, Name: "tmp/", Mode: 0o1777}, nil)
 	add(tar.Header{Typeflag: tar.TypeDir, Name: "home/app/", Mode: 0o755, Uid: 1000, Gid: 1000}, nil)
 	add(tar.Header{Typeflag: tar.TypeReg, Name: "bin/program", Mode: 0o755}, program)
-	for _, tool := range []string{"sh", "cat", "ls", "env", "sleep", "echo", "id", "touch", "hostname", "true", "false", "tty", "pwd", "wget", "pids", "serve", "tick", "write"} {
+	for _, tool := range []string{"sh", "cat", "ls", "env", "sleep", "echo", "id", "touch", "hostname", "true", "false", "tty", "pwd", "wget", "pids", "serve", "tick", "write", "tar"} {
 		add(tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + tool, Linkname: "program", Mode: 0o777}, nil)
 	}
 	add(tar.Header{Typeflag: tar.TypeReg, Name: "etc/passwd", Mode: 0o644},

@@ -17,7 +17,7 @@ func tools() map[string]func(args []string) int {
 		"echo": echo, "id": id, "touch": touch, "hostname": hostname, "exit": exit,
 		"true": func([]string) int { return 0 }, "false": func([]string) int { return 1 },
 		"tick": tick, "alloc": alloc, "ignoreterm": ignoreTerm, "onterm": onTerm,
-		"tty": tty, "write": write, "pwd": pwd, "wget": wget, "pids": pids, "burn": burn,
+		"tty": tty, "write": write, "pwd": pwd, "wget": wget, "pids": pids, "burn": burn, "tar": tape,
 	}
 }
 
