@@ -36,9 +36,9 @@ var (
 	// connection broke or the context ended after it was sent. The caller reads
 	// the key to know.
 	ErrUncertain = errors.New("store: the outcome of the write is not known")
-	// ErrNoSpace says that the store has reached its quota and takes no writes
-	// but deletions.
-	ErrNoSpace = errors.New("store: the storage quota is used up")
+	// ErrNoSpace says that the store has reached its quota, or the end of its
+	// disk, and takes no writes but deletions.
+	ErrNoSpace = errors.New("store: no space is left")
 	// ErrTooLarge says that a value is larger than the store takes (etcd: 1.5
 	// MiB unless configured otherwise). Nothing was written.
 	ErrTooLarge = errors.New("store: the value is too large")

@@ -60,7 +60,7 @@ func embedded(ctx context.Context, cfg *Config) (_ *backend, err error) {
 		return nil, ctx.Err()
 	}
 	client := v3client.New(member.Server)
-	kv := v3rpc.NewQuotaKVServer(member.Server)
+	kv := &reserved{keyValue: v3rpc.NewQuotaKVServer(member.Server), dir: cfg.DataDir, reserve: cfg.ReserveBytes}
 	stopServing, served := serve(member, cfg)
 	failed := make(chan error, 2)
 	stopped := make(chan struct{})

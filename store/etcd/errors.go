@@ -37,6 +37,8 @@ func (s *Store) writeError(ctx context.Context, what string, err error) error {
 	switch {
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		return fmt.Errorf("store/etcd: %s: %w", what, store.ErrNoSpace)
+	case errors.Is(err, store.ErrNoSpace):
+		return fmt.Errorf("store/etcd: %s: %w", what, err)
 	case errors.Is(err, rpctypes.ErrRequestTooLarge):
 		return fmt.Errorf("store/etcd: %s: %w", what, store.ErrTooLarge)
 	case refused(err):

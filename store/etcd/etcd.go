@@ -52,6 +52,10 @@ type Config struct {
 	// writes fail with [store.ErrNoSpace], until deletions and the compaction
 	// after them have brought it below nine tenths. Default 8 GiB.
 	QuotaBytes int64
+	// ReserveBytes is how much of the embedded member's disk stays free: below
+	// that, writes but deletions fail with [store.ErrNoSpace], since etcd does
+	// not survive a disk that is full. Default 96 MiB; negative reserves none.
+	ReserveBytes int64
 	// MaxValueBytes bounds one value of the embedded member; larger ones fail
 	// with [store.ErrTooLarge]. Default 1.5 MiB, as of any etcd.
 	MaxValueBytes int
@@ -134,6 +138,9 @@ func New(cfg Config) (*Store, error) {
 	}
 	if cfg.QuotaBytes == 0 {
 		cfg.QuotaBytes = defaultQuota
+	}
+	if cfg.ReserveBytes == 0 {
+		cfg.ReserveBytes = defaultReserve
 	}
 	if cfg.CompactionInterval == 0 {
 		cfg.CompactionInterval = defaultCompactionInterval

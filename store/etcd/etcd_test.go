@@ -255,6 +255,26 @@ func TestNoSpaceAndTooLarge(t *testing.T) {
 	}
 }
 
+// TestReserve keeps some of the disk free, whatever the quota says.
+func TestReserve(t *testing.T) {
+	dir := t.TempDir()
+	s, stop := run(t, etcd.Config{DataDir: dir, UnsafeNoFsync: true})
+	if _, err := s.Put(t.Context(), store.Put{Key: "/k", If: store.Absent}); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	s, _ = run(t, etcd.Config{DataDir: dir, UnsafeNoFsync: true, ReserveBytes: 1 << 62})
+	for _, cond := range []store.Condition{store.Any, store.Absent} {
+		_, err := s.Put(t.Context(), store.Put{Key: "/new", If: cond})
+		if !errors.Is(err, store.ErrNoSpace) || errors.Is(err, store.ErrUncertain) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("writing where the disk is too full, with condition %v: %v", cond, err)
+		}
+	}
+	if _, err := s.Delete(t.Context(), "/k", store.Any); err != nil {
+		t.Errorf("deleting where the disk is too full: %v", err)
+	}
+}
+
 // TestFullStoreRecovers deletes from a full store until it takes writes again.
 func TestFullStoreRecovers(t *testing.T) {
 	s, _ := run(t, etcd.Config{DataDir: t.TempDir(), UnsafeNoFsync: true, QuotaBytes: 4 << 20, CompactionInterval: 20 * time.Millisecond})
