@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +81,12 @@ func crashingProcess(dir string) error {
 		if err := r.StartContainer(ctx, id); err != nil {
 			return err
 		}
+		if name == "tick" {
+			go func() { _ = r.Exec(ctx, id, []string{"sh", "-c", "sleep 60"}, runtime.StreamIO{Stdout: io.Discard}) }()
+		}
+	}
+	for len(commands(dir)) == 0 {
+		time.Sleep(time.Millisecond)
 	}
 	memory, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -91,6 +99,12 @@ func crashingProcess(dir string) error {
 	}
 	fmt.Println("running")
 	select {}
+}
+
+// commands are the FIFOs of commands under way.
+func commands(dir string) []string {
+	found, _ := filepath.Glob(dir + "/pods/io/exec-*/stdout")
+	return found
 }
 
 // TestKilled: what a process leaves when it is killed, the next one adopts.
@@ -142,6 +156,9 @@ func TestKilled(t *testing.T) {
 			t.Error(err)
 		}
 	}()
+	if left := commands(dir); len(left) > 0 {
+		t.Errorf("left of a command: %v", left)
+	}
 	ctx := t.Context()
 	sandboxes, err := r.ListSandboxes(ctx)
 	if err != nil || len(sandboxes) != 1 || sandboxes[0].State != runtime.SandboxReady {

@@ -20,8 +20,9 @@ const maxLogLine = 16 << 10
 type logFile struct {
 	path string
 
-	mu   sync.Mutex // guards file, and writes against each other
-	file *os.File
+	mu     sync.Mutex // guards the rest, and writes against each other
+	file   *os.File
+	closed bool // for good: a rotation that comes late opens nothing
 }
 
 func openLog(path string) (*logFile, error) {
@@ -39,12 +40,15 @@ func (l *logFile) reopen() error {
 	if l.path == "" {
 		return nil
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
+	}
 	f, err := os.OpenFile(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
 	if err != nil {
 		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.file != nil {
 		_ = l.file.Close()
 	}
@@ -65,6 +69,7 @@ func (l *logFile) write(b []byte) {
 func (l *logFile) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.closed = true
 	if l.file != nil {
 		_ = l.file.Close()
 		l.file = nil

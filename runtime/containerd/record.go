@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -197,7 +198,22 @@ func (r *Runtime) load(ctx context.Context) ([]*container, error) {
 			return nil, err
 		}
 	}
+	r.sweep()
 	return running, nil
+}
+
+// sweep removes the FIFOs of commands that were under way when the last process was
+// killed, and those of containers that are no more.
+func (r *Runtime) sweep() {
+	entries, err := os.ReadDir(filepath.Dir(r.fifoDir("any")))
+	if err != nil {
+		return // there are none yet
+	}
+	for _, e := range entries {
+		if r.containers[e.Name()] == nil {
+			_ = os.RemoveAll(r.fifoDir(e.Name()))
+		}
+	}
 }
 
 // adopt finds out what became of a container while nobody looked.
