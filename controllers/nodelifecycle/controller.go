@@ -50,6 +50,11 @@ type controller struct {
 	mu      sync.Mutex // guards all below
 	health  map[string]health
 	evicted map[string]time.Time // by zone: when the last node began to be emptied
+	// The count of the zones, until a node changes it: when many nodes fail at
+	// once, each asks for it again and again.
+	counted bool
+	zones   map[string]Zone
+	cut     bool
 }
 
 // health is what is remembered of a node.
@@ -83,10 +88,15 @@ func setup(env *controllers.Env, config Config) (controllers.Controller, error) 
 func (c *controller) nodeKeys(change controllers.Change) []controllers.Key {
 	old, _ := change.Old.(*corev1.Node)
 	n, _ := change.New.(*corev1.Node)
-	if n == nil {
+	if old == nil || n == nil || readiness(old) != readiness(n) || topology.GetZoneKey(old) != topology.GetZoneKey(n) {
 		c.mu.Lock()
-		delete(c.health, change.Object().GetName())
+		c.counted = false
+		if n == nil {
+			delete(c.health, change.Object().GetName())
+		}
 		c.mu.Unlock()
+	}
+	if n == nil {
 		return nil
 	}
 	if old == nil || posted(old, n) {
@@ -148,28 +158,30 @@ func (c *controller) reconcile(_ context.Context, key controllers.Key) (controll
 	if err != nil {
 		return controllers.Plan{}, err
 	}
-	var zones map[string]Zone
-	cut := false
-	if readiness(n) != corev1.ConditionTrue { // only then the others matter
-		all, err := c.nodes.List(labels.Everything())
-		if err != nil {
-			return controllers.Plan{}, err
-		}
-		zones, cut = Zones(all)
-	}
 	now := time.Now()
-	v := View{Node: n, Pods: c.index.On(n.Name), Cut: cut, Grace: c.config.Grace, Startup: c.config.Startup}
+	v := View{Node: n, Pods: c.index.On(n.Name), Grace: c.config.Grace, Startup: c.config.Startup}
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if readiness(n) != corev1.ConditionTrue { // only then the others matter
+		if !c.counted {
+			all, err := c.nodes.List(labels.Everything())
+			if err != nil {
+				return controllers.Plan{}, err
+			}
+			c.zones, c.cut = Zones(all)
+			c.counted = true
+		}
+		v.Cut = c.cut
+	}
 	h := c.health[n.Name]
 	if h.seen.IsZero() {
 		h.seen = now
 	}
 	v.Seen, v.WasReady, v.New = h.seen, h.ready, !h.known
-	if NeedsEviction(n) && !cut {
+	if NeedsEviction(n) && !v.Cut {
 		zone := topology.GetZoneKey(n)
-		every, ok := zones[zone].Pace()
+		every, ok := c.zones[zone].Pace()
 		if last, any := c.evicted[zone]; ok && (!any || now.Sub(last) >= every) {
 			v.MayEvict = true
 			c.evicted[zone] = now

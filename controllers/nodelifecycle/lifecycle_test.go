@@ -152,3 +152,37 @@ func TestNoPodIsDrivenAwayWhenNoNodeIsReady(t *testing.T) {
 		}
 	})
 }
+
+func TestTheOthersAreEmptiedWhenOneIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := fakeapi.New(readyNode("a"), readyNode("b"))
+		fakeapi.Start(t, controllers.Config{Client: api.Client, Controllers: []controllers.Registration{nodelifecycle.New(nodelifecycle.Config{})}})
+		time.Sleep(time.Hour)
+		if got := taints(t, api, "a") + " " + taints(t, api, "b"); got != "unreachable:NoSchedule unreachable:NoSchedule" {
+			t.Errorf("with no node ready: %q", got)
+		}
+		a, err := api.Client.CoreV1().Nodes().Get(t.Context(), "a", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range a.Status.Conditions {
+			if c := &a.Status.Conditions[i]; c.Type == corev1.NodeReady {
+				c.Status, c.LastHeartbeatTime = corev1.ConditionTrue, metav1.Now()
+			}
+		}
+		if _, err := api.Client.CoreV1().Nodes().UpdateStatus(t.Context(), a, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		if got := taints(t, api, "a"); got != "" {
+			t.Errorf("the node that is back: %q", got)
+		}
+		if got := taints(t, api, "b"); got != "unreachable:NoExecute unreachable:NoSchedule" {
+			t.Errorf("the other: %q", got)
+		}
+		time.Sleep(time.Hour) // and it is silent again
+		if got := taints(t, api, "b"); got != "unreachable:NoSchedule" {
+			t.Errorf("with no node ready again: %q", got)
+		}
+	})
+}
