@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/tools/cache"
 
@@ -145,7 +146,11 @@ func (c *controller) reconcile(ctx context.Context, key controllers.Key) (contro
 		if !n.Orphaning {
 			return controllers.Plan{}, nil
 		}
-		return Orphan(n, dependents, live), nil
+		whole, err := c.readCustom(ctx, dependents)
+		if err != nil {
+			return controllers.Plan{}, err
+		}
+		return Orphan(n, dependents, live, whole), nil
 	}
 	v := View{Node: n, Dependents: dependents, Live: live}
 	unsure := false
@@ -160,6 +165,27 @@ func (c *controller) reconcile(ctx context.Context, key controllers.Key) (contro
 		plan.After = c.config.Resync
 	}
 	return plan, nil
+}
+
+// readCustom reads the dependents that are custom resources; nil stands for those
+// that are gone.
+func (c *controller) readCustom(ctx context.Context, dependents []Node) (map[types.UID]*metav1.PartialObjectMetadata, error) {
+	found := map[types.UID]*metav1.PartialObjectMetadata{}
+	for _, d := range dependents {
+		if scheme.Scheme.Recognizes(schema.FromAPIVersionAndKind(d.APIVersion, d.Kind)) {
+			continue
+		}
+		o, err := c.client(d.Resource, d.Namespace).Get(ctx, d.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err) || err == nil && o.UID != d.UID:
+			found[d.UID] = nil
+		case err != nil:
+			return nil, fmt.Errorf("read dependent %s %s/%s: %w", d.Resource.GroupResource(), d.Namespace, d.Name, err)
+		default:
+			found[d.UID] = o
+		}
+	}
+	return found, nil
 }
 
 // standings looks at every owner of an object. Unsure means that one is of a

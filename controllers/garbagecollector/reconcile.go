@@ -102,10 +102,19 @@ func dependentsFirst(v View) (plan controllers.Plan, next []types.UID) {
 	return controllers.Do(dropFinalizer(v.Node, v.Live, metav1.FinalizerDeleteDependents)), nil
 }
 
-// Orphan lets the dependents of an object go, and then the object.
-func Orphan(n Node, dependents []Node, live *metav1.PartialObjectMetadata) controllers.Plan {
+// Orphan lets the dependents of an object go, and then the object. Custom resources
+// know no patch that takes one reference out of the list: those are in whole as they
+// were read just now, nil where they are gone, and get a new list.
+func Orphan(n Node, dependents []Node, live *metav1.PartialObjectMetadata, whole map[types.UID]*metav1.PartialObjectMetadata) controllers.Plan {
 	var release []controllers.Write
 	for _, d := range dependents {
+		if o, ok := whole[d.UID]; ok {
+			if o != nil {
+				left := slices.DeleteFunc(slices.Clone(o.OwnerReferences), func(r metav1.OwnerReference) bool { return r.UID == n.UID })
+				release = append(release, patch(d, o, map[string]any{"ownerReferences": left}))
+			}
+			continue
+		}
 		release = append(release, controllers.Write{
 			Verb: controllers.Patch, Object: d.object(), Resource: d.Resource, PatchType: types.StrategicMergePatchType,
 			PatchData: encode(map[string]any{"metadata": map[string]any{
