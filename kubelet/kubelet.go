@@ -175,7 +175,7 @@ func (k *Kubelet) Run(ctx context.Context) error {
 			}
 		})
 	})
-	pods := k.podInformer(k.podHandler())
+	pods := k.podInformer(k.podHandler(ctx))
 	wg.Go(func() { pods.RunWithContext(ctx) })
 	select {
 	case <-listed:
@@ -185,7 +185,7 @@ func (k *Kubelet) Run(ctx context.Context) error {
 	if !k.waitSynced(ctx, pods) {
 		return nil
 	}
-	k.adopt()
+	k.adopt(ctx)
 	k.orphans()
 	k.cleanUp(ctx)
 	close(k.ready)

@@ -354,6 +354,26 @@ func TestRejection(t *testing.T) {
 	})
 }
 
+// TestAdmissionKnowsNewLabels takes a pod that the scheduler sent at once when the
+// node got the label it waited for.
+func TestAdmissionKnowsNewLabels(t *testing.T) {
+	bubble(t, fake.Config{}, func(n *node) {
+		node, err := n.client.CoreV1().Nodes().Get(t.Context(), "node1", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		node.Labels["disk"] = "ssd"
+		if _, err := n.client.CoreV1().Nodes().Update(t.Context(), node, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		n.create(newPod("picky", func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"disk": "ssd"} }))
+		n.wait(time.Second)
+		if s := n.pod("picky").Status; s.Phase != corev1.PodRunning {
+			t.Errorf("the pod is %s: %s", s.Phase, s.Message)
+		}
+	})
+}
+
 func TestActiveDeadline(t *testing.T) {
 	bubble(t, fake.Config{}, func(n *node) {
 		n.create(newPod("late", func(p *corev1.Pod) { seconds := int64(30); p.Spec.ActiveDeadlineSeconds = &seconds }))

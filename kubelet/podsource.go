@@ -70,12 +70,13 @@ func (s serviceStore) List(selector labels.Selector) ([]*corev1.Service, error) 
 	return out, nil
 }
 
-// podHandler takes the informer's events. It is called by one goroutine only.
-func (k *Kubelet) podHandler() cache.ResourceEventHandler {
+// podHandler takes the informer's events until ctx ends. It is called by one
+// goroutine only.
+func (k *Kubelet) podHandler(ctx context.Context) cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerDetailedFuncs{
 		AddFunc: func(o any, initial bool) {
 			if pod, ok := o.(*corev1.Pod); ok {
-				k.podSeen(pod)
+				k.podSeen(ctx, pod)
 			}
 		},
 		UpdateFunc: func(before, o any) {
@@ -87,7 +88,7 @@ func (k *Kubelet) podHandler() cache.ResourceEventHandler {
 			if old, ok := before.(*corev1.Pod); ok && old.UID != pod.UID {
 				k.podGone(old.UID)
 			}
-			k.podSeen(pod)
+			k.podSeen(ctx, pod)
 		},
 		DeleteFunc: func(o any) {
 			if tomb, ok := o.(cache.DeletedFinalStateUnknown); ok {
@@ -102,7 +103,7 @@ func (k *Kubelet) podHandler() cache.ResourceEventHandler {
 
 // podSeen takes a pod as the API has it now. Before the first list is complete
 // pods are only collected, so that the oldest are admitted first.
-func (k *Kubelet) podSeen(pod *corev1.Pod) {
+func (k *Kubelet) podSeen(ctx context.Context, pod *corev1.Pod) {
 	if pod.Spec.NodeName != k.nodeName() {
 		return // a server that does not know the selector
 	}
@@ -117,7 +118,7 @@ func (k *Kubelet) podSeen(pod *corev1.Pod) {
 	w := k.pods[pod.UID]
 	k.mu.Unlock()
 	if w == nil {
-		k.podNew(pod)
+		k.podNew(ctx, pod)
 		return
 	}
 	k.statuses.observe(pod)
@@ -151,12 +152,12 @@ func (w *worker) hurry() {
 }
 
 // podNew takes up a pod. Call with k.intake held.
-func (k *Kubelet) podNew(pod *corev1.Pod) {
+func (k *Kubelet) podNew(ctx context.Context, pod *corev1.Pod) {
 	w := newWorker(pod, time.Now())
 	boxes, _ := k.seen.get(pod.UID)
 	finished := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 	if len(boxes) == 0 && !finished && pod.DeletionTimestamp == nil {
-		if r := admission.Admit(pod, k.activePods(), k.node.Load()); r != nil {
+		if r := k.admit(ctx, pod); r != nil {
 			w.verdict = &podstep.Verdict{Phase: corev1.PodFailed, Reason: r.Reason, Message: "Pod was rejected: " + r.Message}
 			k.event(pod, corev1.EventTypeWarning, r.Reason, r.Message)
 		}
@@ -166,6 +167,27 @@ func (k *Kubelet) podNew(pod *corev1.Pod) {
 	k.pods[pod.UID] = w
 	k.mu.Unlock()
 	k.poke(pod.UID)
+}
+
+// admitTimeout bounds the question for the node as the API has it.
+const admitTimeout = 5 * time.Second
+
+// admit decides on a new pod. The scheduler may know the node's labels and taints
+// better than we do, who read them as we report: before a pod fails, they are read
+// anew.
+func (k *Kubelet) admit(ctx context.Context, pod *corev1.Pod) *admission.Rejection {
+	others, known := k.activePods(), k.node.Load()
+	rejected := admission.Admit(pod, others, known)
+	if rejected == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, admitTimeout)
+	defer cancel()
+	node, err := k.cfg.Client.CoreV1().Nodes().Get(ctx, known.Name, metav1.GetOptions{})
+	if err != nil {
+		return rejected
+	}
+	return admission.Admit(pod, others, node)
 }
 
 // podGone ends a pod that the API no longer has.
@@ -188,7 +210,7 @@ func (k *Kubelet) podGone(uid types.UID) {
 
 // adopt begins work on the pods of the first list and on what earlier processes
 // left behind.
-func (k *Kubelet) adopt() {
+func (k *Kubelet) adopt(ctx context.Context) {
 	k.intake.Lock()
 	defer k.intake.Unlock()
 	k.mu.Lock()
@@ -215,7 +237,7 @@ func (k *Kubelet) adopt() {
 		return a.UID < b.UID
 	})
 	for _, pod := range pods {
-		k.podNew(pod)
+		k.podNew(ctx, pod)
 	}
 }
 

@@ -50,7 +50,7 @@ func (r *reserved) check() error {
 	if !known || free >= r.reserve {
 		return nil
 	}
-	return fmt.Errorf("%w: %s has %d MiB free, of which %d MiB are kept for what is stored already",
+	return fmt.Errorf("%w: %s has %d MiB free, and the last %d MiB are kept for what is stored already",
 		store.ErrNoSpace, r.dir, free>>20, r.reserve>>20)
 }
 
