@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -198,9 +199,20 @@ var (
 	serverUser     = &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated}}
 )
 
-// client makes a typed client for a part of the control plane.
+// agents are the names by which field managers know the parts, upstream's too.
+var agents = map[string]string{
+	user.KubeScheduler:         "kube-scheduler",
+	user.KubeControllerManager: "kube-controller-manager",
+	user.APIServerUser:         "kube-apiserver",
+}
+
+// client makes a typed client for a part of the cluster.
 func (c *ControlPlane) client(as user.Info) (kubernetes.Interface, error) {
 	config := c.RESTConfig(as)
+	config.UserAgent = agents[as.GetName()]
+	if strings.HasPrefix(as.GetName(), "system:node:") {
+		config.UserAgent = "kubelet"
+	}
 	config.WarningHandlerWithContext = rest.NoWarnings{} // they are for people, and would go to a global logger
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {

@@ -38,7 +38,7 @@ func run(ctx context.Context, f *program.Flags, log logr.Logger) error {
 		return fmt.Errorf("--kubeconfig: %w", err)
 	}
 	config.QPS, config.Burst = 50, 100
-	config.UserAgent = "strake-node"
+	config.UserAgent = "kubelet"
 	config.AcceptContentTypes, config.ContentType = "application/vnd.kubernetes.protobuf,application/json", "application/vnd.kubernetes.protobuf"
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
