@@ -1,8 +1,10 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"maps"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -43,6 +45,34 @@ func (b *inbox) take(spare []message) []message {
 	m := b.messages
 	b.messages = spare[:0]
 	return m
+}
+
+// orderNodes puts the nodes that were there at the start first, by name. Informers
+// tell of them in any order, and where equal nodes are drawn from by their place, a
+// fixed seed would not repeat.
+func (b *inbox) orderNodes() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var nodes []nodeMessage
+	var rest []message
+	for i, m := range b.messages {
+		n, isNode := m.(nodeMessage)
+		if isNode && n.old != nil {
+			rest = append(rest, b.messages[i:]...) // from here on the order matters
+			break
+		}
+		if isNode {
+			nodes = append(nodes, n)
+		} else {
+			rest = append(rest, m)
+		}
+	}
+	slices.SortFunc(nodes, func(a, b nodeMessage) int { return cmp.Compare(a.node.Name, b.node.Name) })
+	b.messages = b.messages[:0]
+	for _, n := range nodes {
+		b.messages = append(b.messages, n)
+	}
+	b.messages = append(b.messages, rest...)
 }
 
 type nodeMessage struct{ old, node *corev1.Node } // node is nil when it is gone

@@ -208,6 +208,7 @@ func (s *Scheduler) work(ctx context.Context, factory informers.SharedInformerFa
 	if !waitFor(ctx, synced) {
 		return nil
 	}
+	l.inbox.orderNodes()
 	s.setReady()
 	var wg sync.WaitGroup
 	defer wg.Wait()
