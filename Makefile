@@ -1,5 +1,6 @@
 # make run   a whole cluster in one process; needs Go and root
 # make test  the whole test suite
+# make build all example programs, in bin/
 # make lint  gofmt, go vet, staticcheck
 # make bench the benchmarks, once each
 
@@ -9,15 +10,17 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.1
 
 .PHONY: run test lint bench build tools clean
 
-run: build
+run:
+	@echo "Building (the first time takes some minutes) ..."
+	@mkdir -p $(BIN)
+	@go build -o $(BIN)/ ./examples/standalone
 	@internal/setup/ensure runc
 	@command -v kubectl >/dev/null || echo "(This machine has no kubectl: make tools builds one, bin/kubectl.)"
 	@exec $(BIN)/standalone --data-dir data --kubeconfig data/kubeconfig $(ARGS)
 
 build:
 	@mkdir -p $(BIN)
-	@echo "Building (the first time takes some minutes) ..."
-	@go build -o $(BIN)/ ./examples/standalone ./examples/master ./examples/node
+	go build -o $(BIN)/ ./examples/...
 
 # What the end-to-end tests drive and a fresh machine may lack.
 tools:
