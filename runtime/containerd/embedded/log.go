@@ -1,17 +1,13 @@
 package embedded
 
 import (
-	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/containerd/log"
 	"github.com/go-logr/logr"
 	"github.com/sirupsen/logrus"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // logTo makes the logrus entry that containerd asks for and hands its lines to l.
@@ -57,15 +53,11 @@ func (forwardLast) Fire(entry *logrus.Entry) error {
 	return nil
 }
 
+// forward hands lines on: warnings and errors at V(0), the rest at V(4). What
+// containerd calls an error is often one that the caller mends or has brought about
+// (two pulls that meet at a layer they share, a client that hung up, a stop); what
+// is one reaches the caller as such. So no line of it is an error of ours.
 type forward struct{ to logr.Logger }
-
-// passing says whether what containerd calls an error is one that the caller mends
-// or has brought about: two pulls that meet at a layer they share, where one waits
-// for the other, and a caller that has hung up.
-func passing(message string, cause error) bool {
-	return message == "(*service).Write failed" && status.Code(cause) == codes.Unavailable ||
-		errors.Is(cause, syscall.EPIPE) || errors.Is(cause, syscall.ECONNRESET)
-}
 
 func (forward) Levels() []logrus.Level { return logrus.AllLevels }
 
@@ -79,15 +71,12 @@ func (f forward) Fire(entry *logrus.Entry) error {
 		}
 		fields = append(fields, name, value)
 	}
-	switch {
-	case entry.Level <= logrus.ErrorLevel && !passing(entry.Message, cause):
-		f.to.Error(cause, entry.Message, fields...)
-	case entry.Level <= logrus.WarnLevel:
+	if entry.Level <= logrus.WarnLevel {
 		if cause != nil {
 			fields = append(fields, "error", cause.Error())
 		}
 		f.to.Info(entry.Message, fields...)
-	default:
+	} else {
 		f.to.V(4).Info(entry.Message, fields...)
 	}
 	return nil

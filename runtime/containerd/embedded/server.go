@@ -34,8 +34,8 @@ type Config struct {
 	// file system that a reboot empties. Required, short enough for a unix
 	// socket's path (about 80 bytes), and another directory than Root.
 	State string
-	// Logger receives containerd's own log: its warnings and errors at V(0), the
-	// rest at V(4). The zero value discards.
+	// Logger receives containerd's own log, no line of it as an error: its
+	// warnings and errors at V(0), the rest at V(4). The zero value discards.
 	Logger logr.Logger
 }
 
