@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/go-logr/logr"
 
 	"github.com/strake-io/strake/internal/stages"
@@ -36,6 +37,7 @@ type Containers struct {
 	network network.Network
 	groups  *cgroups.Manager // of the node's pods; nil: none
 	state   string
+	data    string // directory of all that the node keeps
 }
 
 const systemSocket = "/run/containerd/containerd.sock"
@@ -88,7 +90,7 @@ func chooseContainerd(f *Flags, log logr.Logger) (*Containers, error) {
 		Address: f.RuntimeEndpoint, State: filepath.Join(state, "pods"), Shim: shimPath, Network: network,
 		Logger: log.WithName("runtime"),
 	}
-	c := &Containers{network: network, state: state}
+	c := &Containers{network: network, state: state, data: f.DataDir}
 	if config.Address == "" && answers(systemSocket) {
 		config.Address = systemSocket
 	}
@@ -200,8 +202,11 @@ func removePods(ctx context.Context, r runtime.Runtime) error {
 	return errors.Join(errs...)
 }
 
-// CleanUp removes the network, the control groups and the state, once the runtime
-// has stopped.
+// unmountDetached is MNT_DETACH: what is still open somewhere goes when it is closed.
+const unmountDetached = 2
+
+// CleanUp removes the network, the control groups, the mounts and the state, once the
+// runtime has stopped.
 func (c *Containers) CleanUp(ctx context.Context) error {
 	var errs []error
 	if cleaner, ok := c.network.(interface{ Cleanup(context.Context) error }); ok {
@@ -210,8 +215,12 @@ func (c *Containers) CleanUp(ctx context.Context) error {
 	if c.groups != nil {
 		errs = append(errs, c.groups.Remove(ctx))
 	}
+	if c.data != "" {
+		// Volumes of pods that the kubelet had no time to take down.
+		errs = append(errs, mount.UnmountRecursive(c.data, unmountDetached))
+	}
 	if c.state != "" {
-		errs = append(errs, os.RemoveAll(c.state))
+		errs = append(errs, mount.UnmountRecursive(c.state, unmountDetached), os.RemoveAll(c.state))
 	}
 	return errors.Join(errs...)
 }
