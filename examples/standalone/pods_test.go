@@ -486,7 +486,8 @@ func TestRestart(t *testing.T) {
 	stays, dies, nginx := c.pod("stays"), c.pod("dies"), c.pod("nginx-pod")
 	leaves := c.pod("leaves")
 
-	c.apply(c.fill(`{apiVersion: v1, kind: Pod, metadata: {name: mounts}, spec: {volumes: [{name: m, emptyDir: {medium: Memory}}],
+	c.apply(c.fill(`---
+{apiVersion: v1, kind: Pod, metadata: {name: mounts}, spec: {volumes: [{name: m, emptyDir: {medium: Memory}}],
   containers: [{name: c, image: IMAGE, volumeMounts: [{name: m, mountPath: /m, subPath: s}]}]}}`))
 	c.ready("mounts")
 	c.kubectl("delete", "pod", "leaves", "--wait=false")
