@@ -234,7 +234,7 @@ func changedPod(t testing.TB, whole, status *Manager, random *rand.Rand, writes 
 func TestShortWayOfPods(t *testing.T) {
 	whole, status := manager(t, &corev1.Pod{}, ""), manager(t, &corev1.Pod{}, "status", "spec")
 	answers := 0
-	for seed := range 40 {
+	for seed := range 5 {
 		random := rand.New(rand.NewPCG(uint64(seed), 0))
 		live := changedPod(t, whole, status, random, 3)
 		for i, change := range podChanges {
@@ -249,7 +249,7 @@ func TestShortWayOfPods(t *testing.T) {
 			}
 		}
 	}
-	if answers < 1000 {
+	if answers < 100 {
 		t.Errorf("the short way answered only %d times", answers)
 	}
 }
