@@ -148,7 +148,7 @@ func (c *ControlPlane) assembleControllers() error {
 	if err != nil {
 		return fmt.Errorf("strake: metadata client: %w", err)
 	}
-	builtIn := defaults.All(defaults.Config{RootCA: c.config.RootCA, ClusterCIDRs: c.config.ClusterCIDRs})
+	builtIn := defaults.All(defaults.Config{RootCA: c.config.RootCA, ClusterCIDRs: c.config.ClusterCIDRs, NodeGrace: c.config.NodeGrace})
 	c.runner, err = controllers.New(controllers.Config{
 		Client: client, Metadata: objects, Informers: c.informers, Controllers: append(builtIn, c.config.Controllers...),
 		Logger: c.config.Logger.WithName("controllers"), Registerer: c.config.Registry,

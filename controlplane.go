@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -64,6 +65,10 @@ type ControlPlaneConfig struct {
 	// DialKubelet connects to the kubelets of nodes that do not run in this
 	// process; nil knows no such nodes. See nodeproxy.DialTLS.
 	DialKubelet nodeproxy.DialFunc
+
+	// NodeGrace is how long a node may be silent before it counts as not ready;
+	// 0 means upstream's 50 s. Nodes renew their lease every 10 s.
+	NodeGrace time.Duration
 
 	// ScorePlugins are added to the scheduler's profile.
 	ScorePlugins []framework.Weighted

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
@@ -137,10 +138,18 @@ func node(who user.Info, a authorizer.Attributes) bool {
 	return false
 }
 
+// SharedNode is the user of a credential that several nodes join by. It may do for
+// every node what a node may for itself, so whoever holds it is trusted with all of
+// them; nodes with credentials of their own are kept apart.
+const SharedNode = "system:node:joined-by-token"
+
 // ownNode: a node changes its own Node and leases in its own name only. The
 // name of an object that is being created is not known here; admission sees it.
 func ownNode(name string, a authorizer.Attributes) bool {
 	changing := !slices.Contains(read, a.GetVerb()) && a.GetVerb() != "create"
+	if "system:node:"+name == SharedNode {
+		return !changing || a.GetResource() != "leases" || a.GetNamespace() == corev1.NamespaceNodeLease
+	}
 	switch a.GetAPIGroup() + "/" + a.GetResource() {
 	case "/nodes", "coordination.k8s.io/leases", "storage.k8s.io/csinodes":
 		return !changing || a.GetName() == name

@@ -44,6 +44,8 @@ func TestAuthorize(t *testing.T) {
 		{node, on("patch", "", "nodes", "status", "n2"), false},
 		{node, on("update", "coordination.k8s.io", "leases", "", "n1"), true},
 		{node, on("update", "coordination.k8s.io", "leases", "", "kube-scheduler"), false},
+		{who(SharedNode, user.NodesGroup), on("patch", "", "nodes", "status", "n2"), true},
+		{who(SharedNode, user.NodesGroup), on("update", "coordination.k8s.io", "leases", "", "kube-scheduler"), false},
 		{node, on("create", "", "pods", "binding", "p"), false},
 		{node, on("impersonate", "", "users", "", "root"), false},
 		{who("system:node:n1"), on("get", "", "secrets", "", "x"), false},

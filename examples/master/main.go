@@ -80,6 +80,7 @@ func (m *master) assemble(ctx context.Context, log logr.Logger) error {
 	}
 	config := strake.Config{FakeNodes: max(m.flags.FakeNodes, 0)}
 	plane := &config.ControlPlane
+	plane.NodeGrace = m.flags.NodeGrace
 	plane.Authenticator, plane.RootCA, plane.Logger = credentials.Authenticator(), credentials.CA.PEM(), log
 	plane.DialKubelet = nodeproxy.DialTLS(credentials.KubeletTLS())
 	plane.Advertise = program.Advertise(m.at)

@@ -112,6 +112,7 @@ func (s *standalone) assemble(ctx context.Context) (err error) {
 
 	config := strake.Config{FakeNodes: max(s.flags.FakeNodes, 0)}
 	plane := &config.ControlPlane
+	plane.NodeGrace = s.flags.NodeGrace
 	plane.Authenticator, plane.RootCA, plane.Logger = credentials.Authenticator(), credentials.CA.PEM(), s.log
 	if plane.Store, s.store, err = program.OpenStore(s.flags, s.log); err != nil {
 		return err

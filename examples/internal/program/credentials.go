@@ -18,6 +18,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 
 	"github.com/strake-io/strake/apiserver/authn"
+	"github.com/strake-io/strake/apiserver/authz"
 	"github.com/strake-io/strake/internal/atomicfile"
 	"github.com/strake-io/strake/internal/kubeconfig"
 	"github.com/strake-io/strake/internal/pki"
@@ -73,7 +74,7 @@ func (c *Credentials) Authenticator() authenticator.Request {
 		ClientCAs: c.CA.Pool(),
 		Tokens: map[string]user.Info{
 			c.admin: &user.DefaultInfo{Name: "kubernetes-admin", UID: "admin", Groups: []string{user.SystemPrivilegedGroup}},
-			c.node:  &user.DefaultInfo{Name: "system:node:joined-by-token", UID: "node", Groups: []string{user.NodesGroup}},
+			c.node:  &user.DefaultInfo{Name: authz.SharedNode, UID: "node", Groups: []string{user.NodesGroup}},
 		},
 	})
 }

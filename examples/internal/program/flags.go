@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/pflag"
 )
@@ -25,6 +26,7 @@ type Flags struct {
 	Runtime          string
 	RuntimeEndpoint  string
 	FakeNodes        int
+	NodeGrace        time.Duration
 	HostnameOverride string
 	NodeIP           string
 	PodCIDR          string
@@ -50,6 +52,7 @@ func (f *Flags) AddControlPlane(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&f.EtcdEndpoints, "etcd-endpoints", nil, "an external etcd to use instead of the embedded one, such as https://10.0.0.1:2379")
 	fs.StringVar(&f.EtcdCA, "etcd-cafile", "", "PEM certificates by which the external etcd is trusted")
 	fs.StringVar(&f.EtcdCert, "etcd-certfile", "", "PEM client certificate for the external etcd")
+	fs.DurationVar(&f.NodeGrace, "node-monitor-grace-period", 50*time.Second, "how long a node may be silent before it is not ready; nodes report every 10 s")
 	fs.StringVar(&f.EtcdKey, "etcd-keyfile", "", "PEM key of that certificate")
 }
 
