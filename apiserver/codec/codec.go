@@ -241,7 +241,8 @@ func (s *Storage) Encode(obj runtime.Object) ([]byte, error) {
 }
 
 // Decode reads stored bytes in either form. The object comes without TypeMeta, as
-// client-go's typed objects do; an unstructured one keeps it.
+// client-go's typed objects do; an unstructured one keeps it. It is made to be
+// shared: readers do not change it.
 func (s *Storage) Decode(data []byte) (runtime.Object, error) {
 	if s.as != nil {
 		stored, err := s.as.Decode(data)
@@ -270,6 +271,7 @@ func (s *Storage) Decode(data []byte) (runtime.Object, error) {
 		if err := u.Unmarshal(unknown.Raw); err != nil {
 			return nil, fmt.Errorf("decode %s: %w", s.gvk.Kind, err)
 		}
+		settle(obj)
 		return obj, nil
 	}
 	obj, _, err := s.codec.Decode(JSON, data, s.gvk, obj, false)
@@ -279,5 +281,14 @@ func (s *Storage) Decode(data []byte) (runtime.Object, error) {
 	if _, ok := obj.(runtime.Unstructured); !ok {
 		obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
 	}
+	settle(obj)
 	return obj, nil
+}
+
+// settle lets quantities keep their text now. They do so when it is first asked
+// for, which would be a write by whoever encodes a shared object.
+func settle(obj runtime.Object) {
+	if sized, ok := obj.(interface{ Size() int }); ok {
+		sized.Size()
+	}
 }

@@ -47,7 +47,7 @@ type cluster struct {
 	registry   *testimage.Registry
 
 	process *exec.Cmd
-	output  *bytes.Buffer
+	output  *screen
 	exited  chan error
 }
 
@@ -103,7 +103,7 @@ func (c *cluster) start(more ...string) {
 	args := append([]string{"--data-dir", c.dir, "--kubeconfig", c.kubeconfig}, c.args...)
 	c.process = exec.Command(self, append(args, more...)...)
 	c.process.Env = append(os.Environ(), asProgram+"=1")
-	c.output = &bytes.Buffer{}
+	c.output = &screen{}
 	ready := make(chan struct{})
 	out := &watchFor{buf: c.output, text: "Now type", found: ready}
 	c.process.Stdout, c.process.Stderr = out, out
@@ -262,7 +262,7 @@ func (c *cluster) client() (*kubernetes.Clientset, *rest.Config) {
 
 // watchFor keeps what is written and tells when a text has appeared.
 type watchFor struct {
-	buf   *bytes.Buffer
+	buf   *screen
 	text  string
 	found chan struct{}
 	told  bool
@@ -270,7 +270,7 @@ type watchFor struct {
 
 func (w *watchFor) Write(p []byte) (int, error) {
 	w.buf.Write(p)
-	if !w.told && bytes.Contains(w.buf.Bytes(), []byte(w.text)) {
+	if !w.told && strings.Contains(w.buf.String(), w.text) {
 		w.told = true
 		close(w.found)
 	}

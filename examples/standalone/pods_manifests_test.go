@@ -220,7 +220,7 @@ spec:
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: readiness}, spec: {containers: [{name: c, image: IMAGE, readinessProbe: {httpGet: {path: /healthz, port: 80}, periodSeconds: 1, failureThreshold: 1}}]}}
 ---
-{apiVersion: v1, kind: Pod, metadata: {name: slow}, spec: {containers: [{name: c, image: IMAGE, args: [serve, -delay, 4s], startupProbe: {tcpSocket: {port: 80}, periodSeconds: 1, failureThreshold: 60}, livenessProbe: {exec: {command: [wget, "127.0.0.1"]}, periodSeconds: 1, failureThreshold: 1}}]}}
+{apiVersion: v1, kind: Pod, metadata: {name: slow}, spec: {containers: [{name: c, image: IMAGE, args: [serve, -delay, 4s], startupProbe: {tcpSocket: {port: 80}, periodSeconds: 1, failureThreshold: 60}, livenessProbe: {exec: {command: [wget, "127.0.0.1"]}, periodSeconds: 1, timeoutSeconds: 20, failureThreshold: 1}}]}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: never-started}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: IMAGE, startupProbe: {tcpSocket: {port: 81}, periodSeconds: 1, failureThreshold: 2}}]}}
 ---
