@@ -110,7 +110,7 @@ func TestOverTLS(t *testing.T) {
 
 func TestDiscoveryDocuments(t *testing.T) {
 	s := start(t)
-	code, header, data := do(t, s, "GET", "/api/v1", "")
+	code, _, data := do(t, s, "GET", "/api/v1", "")
 	var list metav1.APIResourceList
 	if err := json.Unmarshal(data, &list); err != nil || code != 200 || list.GroupVersion != "v1" {
 		t.Fatalf("%d %s", code, data)
@@ -123,7 +123,7 @@ func TestDiscoveryDocuments(t *testing.T) {
 		t.Errorf("resources: %v", kinds)
 	}
 	const aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
-	code, header, data = do(t, s, "GET", "/apis", "", "Accept", aggregated)
+	code, header, data := do(t, s, "GET", "/apis", "", "Accept", aggregated)
 	if code != 200 || !strings.Contains(string(data), `"subresource":"scale"`) || header.Get("ETag") == "" {
 		t.Errorf("aggregated: %d %v %s", code, header, data)
 	}

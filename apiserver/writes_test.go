@@ -197,14 +197,14 @@ func TestStrictDecoding(t *testing.T) {
 	s := start(t)
 	clientWithNamespace(t, s)
 	const body = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"foo":1,"containers":[{"name":"c","name":"c"}]}}`
-	code, header, data := do(t, s, "POST", "/api/v1/namespaces/default/pods?fieldValidation=Strict", body)
+	code, _, data := do(t, s, "POST", "/api/v1/namespaces/default/pods?fieldValidation=Strict", body)
 	var status metav1.Status
 	_ = json.Unmarshal(data, &status)
 	want := `Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.foo", duplicate field "spec.containers[0].name"`
 	if code != 400 || status.Message != want {
 		t.Errorf("strict: %d %s", code, status.Message)
 	}
-	code, header, data = do(t, s, "POST", "/api/v1/namespaces/default/pods", body)
+	code, header, data := do(t, s, "POST", "/api/v1/namespaces/default/pods", body)
 	if code != 201 || len(header["Warning"]) != 2 || header["Warning"][0] != `299 - "unknown field \"spec.foo\""` {
 		t.Errorf("warn: %d %v %s", code, header["Warning"], data)
 	}

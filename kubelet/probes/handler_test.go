@@ -37,8 +37,7 @@ func target(ports ...corev1.ContainerPort) Target {
 }
 
 func TestHTTPProbe(t *testing.T) {
-	var server *httptest.Server
-	server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/ok":
 			fmt.Fprintf(w, "%s|%s|%s|%s|%s", r.UserAgent(), r.Header.Get("Accept"), r.Header.Get("X-A"), r.Host, r.URL.RawQuery)

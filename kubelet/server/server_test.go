@@ -77,11 +77,11 @@ func (m *machine) ContainerStats(_ context.Context, id string) (*runtime.Stats, 
 	return &runtime.Stats{Time: time.Now(), CPUNanos: m.cpu.Load(), MemoryBytes: 200, WorkingSetBytes: 100}, nil
 }
 
-func (m *machine) SandboxStats(_ context.Context, id string) (*runtime.Stats, error) {
+func (m *machine) SandboxStats(ctx context.Context, id string) (*runtime.Stats, error) {
 	if id == "b2" {
 		return nil, runtime.ErrNotFound
 	}
-	return m.ContainerStats(nil, id)
+	return m.ContainerStats(ctx, id)
 }
 
 func (m *machine) ExecSync(_ context.Context, _ string, cmd []string, _ time.Duration) (runtime.ExecResult, error) {
