@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/metadata"
 
 	"github.com/strake-io/strake/apiserver"
+	"github.com/strake-io/strake/apiserver/admission"
 	"github.com/strake-io/strake/apiserver/allocator"
 	"github.com/strake-io/strake/apiserver/authn"
 	"github.com/strake-io/strake/apiserver/authz"
@@ -40,7 +41,7 @@ func (c *ControlPlane) assembleAllocation() (err error) {
 	a := &allocation{}
 	pick := rand.IntN
 	if c.config.Rand != nil {
-		pick = locked(rand.New(c.config.Rand))
+		pick = rand.New(c.config.Rand).IntN
 	}
 	for _, cidr := range c.config.ServiceCIDRs {
 		pool, err := allocator.NewAddresses(allocator.AddressConfig{Store: c.config.Store, CIDR: cidr, IntN: pick})
@@ -57,14 +58,16 @@ func (c *ControlPlane) assembleAllocation() (err error) {
 	return nil
 }
 
-// locked makes a random source safe for concurrent use.
-func locked(r *rand.Rand) func(n int) int {
-	var mu sync.Mutex // guards r
-	return func(n int) int {
-		mu.Lock()
-		defer mu.Unlock()
-		return r.IntN(n)
-	}
+// sharedSource makes a random source safe for the parts that all draw from it.
+type sharedSource struct {
+	mu     sync.Mutex // guards source
+	source rand.Source
+}
+
+func (s *sharedSource) Uint64() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.source.Uint64()
 }
 
 func (c *ControlPlane) assembleServer() error {
@@ -99,8 +102,9 @@ func (c *ControlPlane) assembleServer() error {
 	}
 	c.server, err = apiserver.New(apiserver.Config{
 		Store: c.config.Store, Resources: all, OpenAPI: documents,
-		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer, Admission: c.config.Admission,
-		Checks: c.config.Checks, Rand: c.config.Rand,
+		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer,
+		Admission: append([]admission.Plugin{admission.NamespaceLifecycle{}}, c.config.Admission...),
+		Checks:    c.config.Checks, Rand: c.config.Rand,
 		Logger: c.config.Logger.WithName("apiserver"), Registerer: c.config.Registry,
 	})
 	if err != nil {

@@ -115,6 +115,9 @@ func NewControlPlane(config ControlPlaneConfig) (*ControlPlane, error) {
 	if len(c.config.ClusterCIDRs) == 0 {
 		c.config.ClusterCIDRs = []netip.Prefix{defaultClusterCIDR}
 	}
+	if c.config.Rand != nil {
+		c.config.Rand = &sharedSource{source: c.config.Rand}
+	}
 	if c.config.Registry == nil {
 		c.config.Registry = prometheus.NewRegistry()
 	}

@@ -101,17 +101,7 @@ func replicaSetScale(obj runtime.Object) (scale.View, error) {
 }
 
 func replicaSetColumns() []metav1.TableColumnDefinition {
-	spec, status := appsv1.ReplicaSetSpec{}.SwaggerDoc(), appsv1.ReplicaSetStatus{}.SwaggerDoc()
-	return []metav1.TableColumnDefinition{
-		columns.Name(),
-		columns.Integer("Desired", spec["replicas"]),
-		columns.Integer("Current", status["replicas"]),
-		columns.Integer("Ready", status["readyReplicas"]),
-		columns.Created(),
-		columns.Wide(columns.String("Containers", "Names of each container in the template.")),
-		columns.Wide(columns.String("Images", "Images referenced by each container in the template.")),
-		columns.Wide(columns.String("Selector", spec["selector"])),
-	}
+	return columns.Replicas(appsv1.ReplicaSetSpec{}.SwaggerDoc(), appsv1.ReplicaSetStatus{}.SwaggerDoc())
 }
 
 func replicaSetCells(obj runtime.Object, now time.Time) []any {

@@ -157,17 +157,7 @@ func controllerScale(obj runtime.Object) (scale.View, error) {
 }
 
 func controllerColumns() []metav1.TableColumnDefinition {
-	spec, status := corev1.ReplicationControllerSpec{}.SwaggerDoc(), corev1.ReplicationControllerStatus{}.SwaggerDoc()
-	return []metav1.TableColumnDefinition{
-		columns.Name(),
-		columns.Integer("Desired", spec["replicas"]),
-		columns.Integer("Current", status["replicas"]),
-		columns.Integer("Ready", status["readyReplicas"]),
-		columns.Created(),
-		columns.Wide(columns.String("Containers", "Names of each container in the template.")),
-		columns.Wide(columns.String("Images", "Images referenced by each container in the template.")),
-		columns.Wide(columns.String("Selector", spec["selector"])),
-	}
+	return columns.Replicas(corev1.ReplicationControllerSpec{}.SwaggerDoc(), corev1.ReplicationControllerStatus{}.SwaggerDoc())
 }
 
 func controllerCells(obj runtime.Object, now time.Time) []any {
