@@ -96,12 +96,8 @@ func (c *ControlPlane) assembleServer() error {
 		return err
 	}
 	all = append(all, c.config.Resources...)
-	documents, err := openapi.New(openapi.Config{Resources: all, Version: apiserver.DefaultVersion})
-	if err != nil {
-		return err
-	}
 	c.server, err = apiserver.New(apiserver.Config{
-		Store: c.config.Store, Resources: all, OpenAPI: documents,
+		Store: c.config.Store, Resources: all, OpenAPI: openapi.New(openapi.Config{Version: apiserver.DefaultVersion}),
 		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer,
 		Admission: append([]admission.Plugin{admission.NamespaceLifecycle{}}, c.config.Admission...),
 		Checks:    c.config.Checks, Rand: c.config.Rand,

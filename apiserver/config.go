@@ -97,13 +97,13 @@ type Config struct {
 // who serves it.
 const DefaultVersion = "v1.37.0+strake"
 
-// OpenAPI makes the documents that describe the API. Each method is called when a
-// client first asks, and its result kept.
+// OpenAPI makes the documents that describe the API. Each is made when a client
+// first asks for it, and kept until what is served changes.
 type OpenAPI interface {
 	// V2 is the whole API in one document.
-	V2() (*spec.Swagger, error)
-	// V3 is one document per path prefix: "api/v1", "apis/apps/v1", "version".
-	V3() (map[string]*spec3.OpenAPI, error)
+	V2(resources []*resource.Resource) (*spec.Swagger, error)
+	// V3 describes one group version; its resources are among those given.
+	V3(gv schema.GroupVersion, resources []*resource.Resource) (*spec3.OpenAPI, error)
 }
 
 // Check is one of the health checks.

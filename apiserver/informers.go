@@ -10,6 +10,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/internalversion"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -36,16 +37,16 @@ import (
 func (s *Server) Informers(client kubernetes.Interface, resync time.Duration) informers.SharedInformerFactory {
 	f := &informerFactory{server: s, byType: map[reflect.Type]*registry.Registry{}}
 	for _, res := range s.config.Resources {
-		f.byType[reflect.TypeOf(res.New())] = s.set.Of(res.GroupResource())
+		f.byType[reflect.TypeOf(res.New())] = s.set.Of(res.GroupVersionResource())
 	}
 	f.SharedInformerFactory = informers.NewSharedInformerFactory(client, resync)
 	return f
 }
 
-// ListerWatcher is the source of an informer for one resource: see
-// [Server.Informers]. namespace "" means all.
+// ListerWatcher is the source of an informer for one resource, in its stored
+// version: see [Server.Informers]. namespace "" means all.
 func (s *Server) ListerWatcher(of schema.GroupResource, namespace string) (clientcache.ListerWatcherWithContext, error) {
-	r := s.set.Of(of)
+	r := s.set.Table().Stored(of)
 	if r == nil {
 		return nil, fmt.Errorf("apiserver: %s is not served", of)
 	}
@@ -162,7 +163,12 @@ func (w *objectWatch) run(ctx context.Context) {
 			return
 		}
 		for i := range batch.Events {
-			kind, entry := w.lister.registry.Seen(w.sel, &batch.Events[i])
+			kind, entry, err := w.lister.registry.Seen(ctx, w.sel, &batch.Events[i])
+			if err != nil {
+				status := apierrors.NewInternalError(err).Status()
+				w.send(ctx, watch.Event{Type: watch.Error, Object: &status})
+				return
+			}
 			if entry != nil && !w.send(ctx, watch.Event{Type: kind, Object: entry.Object}) {
 				return
 			}
@@ -185,8 +191,8 @@ func (w *objectWatch) send(ctx context.Context, ev watch.Event) bool {
 // bookmark keeps the reflector's version from falling out of the history.
 func (w *objectWatch) bookmark(revision int64) watch.Event {
 	obj := w.lister.registry.Resource.New()
-	if accessor, ok := obj.(metav1.ObjectMetaAccessor); ok {
-		accessor.GetObjectMeta().SetResourceVersion(strconv.FormatInt(revision, 10))
+	if accessor, err := meta.Accessor(obj); err == nil {
+		accessor.SetResourceVersion(strconv.FormatInt(revision, 10))
 	}
 	return watch.Event{Type: watch.Bookmark, Object: obj}
 }
@@ -213,8 +219,8 @@ func (f *informerFactory) InformerFor(obj runtime.Object, newFunc internalinterf
 
 // ForResource implements informers.SharedInformerFactory.
 func (f *informerFactory) ForResource(gvr schema.GroupVersionResource) (informers.GenericInformer, error) {
-	r := f.server.set.Of(gvr.GroupResource())
-	if r == nil || r.Resource.GVK.Version != gvr.Version {
+	r := f.server.set.Of(gvr)
+	if r == nil || f.byType[reflect.TypeOf(r.Resource.New())] != r {
 		return f.SharedInformerFactory.ForResource(gvr)
 	}
 	informer := f.InformerFor(r.Resource.New(), nil)

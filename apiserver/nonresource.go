@@ -8,12 +8,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"k8s.io/apimachinery/pkg/version"
-	"k8s.io/kube-openapi/pkg/cached"
-	"k8s.io/kube-openapi/pkg/common"
-	"k8s.io/kube-openapi/pkg/handler"
-	"k8s.io/kube-openapi/pkg/handler3"
-	"k8s.io/kube-openapi/pkg/spec3"
-	"k8s.io/kube-openapi/pkg/validation/spec"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -29,7 +23,11 @@ func (x *exchange) serveNonResource() error {
 		if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
 			return apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, x.r.Method, x.info.GroupResource(), "", "", 0, true)
 		}
-		document, ok := x.discovery.Serve(x.w, x.r)
+		documents, err := x.describe().discovery()
+		if err != nil {
+			return err
+		}
+		document, ok := documents.Serve(x.w, x.r)
 		if !ok {
 			return errPathNotFound
 		}
@@ -51,7 +49,7 @@ func (x *exchange) serveNonResource() error {
 	return nil
 }
 
-func (s *Server) nonResourceHandlers() (map[string]http.Handler, error) {
+func (s *Server) nonResourceHandlers() map[string]http.Handler {
 	handlers := map[string]http.Handler{
 		"healthz": s.healthHandler("healthz", true),
 		"livez":   s.healthHandler("livez", true),
@@ -61,13 +59,11 @@ func (s *Server) nonResourceHandlers() (map[string]http.Handler, error) {
 		"":        http.HandlerFunc(s.serveRoot),
 	}
 	if s.config.OpenAPI != nil {
-		h, err := openAPIHandler(s.config.OpenAPI)
-		if err != nil {
-			return nil, err
-		}
-		handlers["openapi"] = h
+		handlers["openapi"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.describe().openapi().ServeHTTP(w, r)
+		})
 	}
-	return handlers, nil
+	return handlers
 }
 
 // Version is what /version tells.
@@ -89,7 +85,12 @@ func (s *Server) serveVersion(w http.ResponseWriter, _ *http.Request) {
 
 // serveRoot lists the paths there are.
 func (s *Server) serveRoot(w http.ResponseWriter, _ *http.Request) {
-	paths := append(s.discovery.Paths(), "/healthz", "/livez", "/metrics", "/readyz", "/version")
+	documents, err := s.describe().discovery()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	paths := append(documents.Paths(), "/healthz", "/livez", "/metrics", "/readyz", "/version")
 	if s.config.OpenAPI != nil {
 		paths = append(paths, "/openapi/v2", "/openapi/v3")
 	}
@@ -108,62 +109,4 @@ func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(data)
-}
-
-// openAPIHandler serves the documents in JSON and protobuf, with hashes, each made
-// when it is first asked for.
-func openAPIHandler(source OpenAPI) (http.Handler, error) {
-	routes := &openAPIRoutes{exact: map[string]http.Handler{}}
-	v2 := handler.NewOpenAPIServiceLazy(cached.Once(cached.Func(func() (*spec.Swagger, string, error) {
-		document, err := source.V2()
-		return document, "v2", err
-	})))
-	v2.RegisterOpenAPIVersionedService("/openapi/v2", routes)
-
-	v3 := cached.Once(cached.Func(func() (*handler3.OpenAPIService, string, error) {
-		service := handler3.NewOpenAPIService()
-		documents, err := source.V3()
-		for path, document := range documents {
-			service.UpdateGroupVersionLazy(path, cached.Static[*spec3.OpenAPI](document, path))
-		}
-		return service, "v3", err
-	}))
-	routes.exact["/openapi/v3"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if service, _, err := v3.Get(); err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-		} else {
-			service.HandleDiscovery(w, r)
-		}
-	})
-	routes.below = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if service, _, err := v3.Get(); err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-		} else {
-			service.HandleGroupVersion(w, r)
-		}
-	})
-	return routes, nil
-}
-
-type openAPIRoutes struct {
-	exact map[string]http.Handler
-	below http.Handler
-}
-
-var _ common.PathHandler = (*openAPIRoutes)(nil)
-
-// Handle implements common.PathHandler.
-func (o *openAPIRoutes) Handle(path string, h http.Handler) { o.exact[path] = h }
-
-// ServeHTTP implements http.Handler.
-func (o *openAPIRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if h := o.exact[strings.TrimSuffix(r.URL.Path, "/")]; h != nil {
-		h.ServeHTTP(w, r)
-		return
-	}
-	if strings.HasPrefix(r.URL.Path, "/openapi/v3/") {
-		o.below.ServeHTTP(w, r)
-		return
-	}
-	http.Error(w, "404 page not found", http.StatusNotFound)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
@@ -85,6 +86,23 @@ func (x *exchange) serve() error {
 	// 4. The verb: decode → admit (mutate) → default → validate → admit
 	// (validate) → store → encode. The steps of the writes from admission to the
 	// store are in registry.Create and registry.Update.
+	if err := x.verb(); !errors.Is(err, registry.ErrReplaced) || x.w.status != 0 {
+		return err
+	}
+	return x.again()
+}
+
+// again serves a read whose resource was replaced meanwhile from what is served
+// now.
+func (x *exchange) again() error {
+	x.set.Settle()
+	x.registry, x.resource, x.sub = nil, nil, nil
+	if x.route(); x.registry == nil || x.info.Subresource != "" && x.sub == nil {
+		return errPathNotFound
+	}
+	if err := x.awaitReady(); err != nil {
+		return err
+	}
 	return x.verb()
 }
 
@@ -122,8 +140,8 @@ func (x *exchange) route() {
 	if !x.info.IsResource {
 		return
 	}
-	reg := x.set.Of(x.info.GroupResource())
-	if reg == nil || reg.Resource.GVK.Version != x.info.Version {
+	reg := x.set.Of(schema.GroupVersionResource{Group: x.info.Group, Version: x.info.Version, Resource: x.info.Resource})
+	if reg == nil {
 		return
 	}
 	if !reg.Resource.Namespaced && x.info.Namespace != "" && x.info.Resource != "namespaces" {

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/strake-io/strake/apiserver/codec"
-	"github.com/strake-io/strake/apiserver/discovery"
 	"github.com/strake-io/strake/apiserver/fieldmanager"
 	"github.com/strake-io/strake/apiserver/registry"
 	"github.com/strake-io/strake/apiserver/resource"
@@ -19,13 +19,14 @@ import (
 
 // Server is the API server. All methods are safe for concurrent use.
 type Server struct {
-	config    Config
-	codec     *codec.Codec
-	scheme    *runtime.Scheme
-	cache     *cache.Cache
-	set       *registry.Set
-	names     *registry.Names
-	discovery *discovery.Handler
+	config Config
+	codec  *codec.Codec
+	scheme *runtime.Scheme
+	cache  *cache.Cache
+	set    *registry.Set
+	names  *registry.Names
+	// described is what tells clients of a table of resources.
+	described atomic.Pointer[description]
 	// nonResource are the handlers by their first path segment.
 	nonResource map[string]http.Handler
 	metrics     *metrics
@@ -74,12 +75,7 @@ func New(config Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: %w", err)
 	}
-	if s.discovery, err = discovery.New(config.Resources); err != nil {
-		return nil, fmt.Errorf("apiserver: %w", err)
-	}
-	if s.nonResource, err = s.nonResourceHandlers(); err != nil {
-		return nil, fmt.Errorf("apiserver: %w", err)
-	}
+	s.nonResource = s.nonResourceHandlers()
 	return s, nil
 }
 
@@ -126,3 +122,31 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // Objects reads and writes past HTTP, authorisation and admission: for what runs
 // beside the server and is part of it.
 func (s *Server) Objects() resource.Objects { return s.set }
+
+// Publish makes resources those that owner serves, in place of what it served
+// before, beside the resources of the configuration and of other owners; none takes
+// all away. Requests see all of the change or nothing; those that run finish on
+// what they found. Watches of a resource that is gone or another (a new pointer)
+// end, those of one that stays do not. Discovery and the openapi documents follow
+// at once. Objects in the store are not touched.
+//
+// A resource is unstructured, or of a Go type that is also served by the
+// configuration: no type is registered at run time. An error changes nothing.
+func (s *Server) Publish(owner string, resources []*resource.Resource) error {
+	if owner == "" {
+		return errors.New("apiserver: what is published at run time has an owner")
+	}
+	for _, r := range resources {
+		err := validateResource(r)
+		if err == nil && !selfDescribing(r.New()) && !s.scheme.Recognizes(r.GVK) {
+			err = errors.New("its Go type is not known")
+		}
+		if err != nil {
+			return fmt.Errorf("apiserver: resource %s: %w", r.GroupResource(), err)
+		}
+	}
+	if err := s.set.Publish(owner, resources); err != nil {
+		return fmt.Errorf("apiserver: %w", err)
+	}
+	return nil
+}

@@ -58,6 +58,9 @@ func (x *exchange) watch() error {
 	defer cancel()
 	initial, watcher, err := st.start(ctx, opts)
 	if err != nil && !errors.Is(err, store.ErrCompacted) {
+		if errors.Is(err, registry.ErrReplaced) {
+			return err
+		}
 		var status apierrors.APIStatus
 		if !errors.As(err, &status) {
 			return apierrors.NewServiceUnavailable("the server is shutting down")
@@ -152,7 +155,7 @@ func (st *stream) run(ctx context.Context, opts *internalversion.ListOptions, in
 			return err
 		}
 		for i := range batch.Events {
-			if err := st.deliver(&batch.Events[i]); err != nil {
+			if err := st.deliver(ctx, &batch.Events[i]); err != nil {
 				return err
 			}
 		}
@@ -170,8 +173,12 @@ func (st *stream) run(ctx context.Context, opts *internalversion.ListOptions, in
 }
 
 // deliver sends one change as this watch sees it.
-func (st *stream) deliver(ev *cache.Event) error {
-	kind, entry := st.registry.Seen(st.sel, ev)
+func (st *stream) deliver(ctx context.Context, ev *cache.Event) error {
+	kind, entry, err := st.registry.Seen(ctx, st.sel, ev)
+	if err != nil {
+		st.fail(err)
+		return err
+	}
 	if entry == nil {
 		return nil
 	}

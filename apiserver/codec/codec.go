@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -104,6 +105,9 @@ func Item(media Media, obj runtime.Object) ([]byte, error) {
 		}
 		return m.Marshal()
 	}
+	if u, ok := obj.(*unstructured.Unstructured); ok {
+		return json.Marshal(u.Object)
+	}
 	return json.Marshal(obj)
 }
 
@@ -121,6 +125,9 @@ func WithKind(obj runtime.Object, gvk schema.GroupVersionKind) runtime.Object {
 // Shallow copies the outermost struct of an object, so that its TypeMeta and the
 // fields of its metadata can be replaced without touching the original.
 func Shallow(obj runtime.Object) runtime.Object {
+	if u, ok := obj.(*unstructured.Unstructured); ok {
+		return shallowMap(u)
+	}
 	if _, ok := obj.(runtime.Unstructured); ok {
 		return obj.DeepCopyObject()
 	}
@@ -133,6 +140,17 @@ func Shallow(obj runtime.Object) runtime.Object {
 	return c.Interface().(runtime.Object)
 }
 
+func shallowMap(u *unstructured.Unstructured) *unstructured.Unstructured {
+	object := maps.Clone(u.Object)
+	if object == nil {
+		object = map[string]any{}
+	}
+	if metadata, ok := object["metadata"].(map[string]any); ok {
+		object["metadata"] = maps.Clone(metadata)
+	}
+	return &unstructured.Unstructured{Object: object}
+}
+
 // Encode is the whole of a stand-alone object whose TypeMeta is set.
 func Encode(out Output, obj runtime.Object) ([]byte, error) {
 	if out.Media == Protobuf {
@@ -142,7 +160,7 @@ func Encode(out Output, obj runtime.Object) ([]byte, error) {
 		}
 		return appendEnvelope(nil, obj.GetObjectKind().GroupVersionKind(), item), nil
 	}
-	data, err := json.Marshal(obj)
+	data, err := Item(JSON, obj)
 	if err != nil {
 		return nil, err
 	}
@@ -197,15 +215,6 @@ type Storage struct {
 	gvk   schema.GroupVersionKind
 	media Media
 	make  func() runtime.Object
-	// Where objects are stored as those of another kind; nil elsewhere.
-	as       *Storage
-	to, from func(obj runtime.Object) (runtime.Object, error)
-}
-
-// As stores objects in the form of another kind: to makes that kind's object of
-// one of this kind, from the reverse.
-func (s *Storage) As(other *Storage, to, from func(obj runtime.Object) (runtime.Object, error)) *Storage {
-	return &Storage{codec: s.codec, gvk: s.gvk, media: s.media, make: s.make, as: other, to: to, from: from}
 }
 
 // Storage of a kind whose empty objects make returns.
@@ -220,13 +229,6 @@ func (c *Codec) Storage(gvk schema.GroupVersionKind, make func() runtime.Object)
 // Encode makes the stored bytes of obj. Its TypeMeta need not be set; its
 // resourceVersion should be empty, since the store's revision is the version.
 func (s *Storage) Encode(obj runtime.Object) ([]byte, error) {
-	if s.as != nil {
-		stored, err := s.to(obj)
-		if err != nil {
-			return nil, fmt.Errorf("encode %s: %w", s.gvk.Kind, err)
-		}
-		return s.as.Encode(stored)
-	}
 	item, err := Item(s.media, obj)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", s.gvk.Kind, err)
@@ -244,17 +246,6 @@ func (s *Storage) Encode(obj runtime.Object) ([]byte, error) {
 // client-go's typed objects do; an unstructured one keeps it. It is made to be
 // shared: readers do not change it.
 func (s *Storage) Decode(data []byte) (runtime.Object, error) {
-	if s.as != nil {
-		stored, err := s.as.Decode(data)
-		if err != nil {
-			return nil, err
-		}
-		obj, err := s.from(stored)
-		if err != nil {
-			return nil, fmt.Errorf("decode %s: %w", s.gvk.Kind, err)
-		}
-		return obj, nil
-	}
 	obj := s.make()
 	if bytes.HasPrefix(data, protobufMagic) {
 		var unknown runtime.Unknown

@@ -4,6 +4,7 @@
 package discovery
 
 import (
+	"slices"
 	"sort"
 	"strings"
 
@@ -70,8 +71,8 @@ type version struct {
 	resources []*resource.Resource
 }
 
-// collect sorts resources into groups: the core first, the others in order of
-// their first resource, resources by name.
+// collect sorts resources into groups, groups and versions by preference, resources
+// by name.
 func collect(resources []*resource.Resource) []group {
 	var groups []group
 	for _, r := range resources {
@@ -79,8 +80,9 @@ func collect(resources []*resource.Resource) []group {
 		v := find(&g.versions, func(v version) bool { return v.name == r.GVK.Version }, version{name: r.GVK.Version})
 		v.resources = append(v.resources, r)
 	}
-	sort.SliceStable(groups, func(i, j int) bool { return groups[i].name == "" && groups[j].name != "" })
+	slices.SortFunc(groups, func(a, b group) int { return compareGroups(a.name, b.name) })
 	for _, g := range groups {
+		slices.SortFunc(g.versions, func(a, b version) int { return CompareVersions(a.name, b.name) })
 		for _, v := range g.versions {
 			sort.SliceStable(v.resources, func(i, j int) bool { return v.resources[i].Plural < v.resources[j].Plural })
 		}

@@ -1,7 +1,8 @@
 // Package fieldmanager keeps metadata.managedFields: who set which field, on every
 // write, and the merge of server-side apply. The algorithm is that of
 // k8s.io/apimachinery's managedfields; this package feeds it with the server's
-// types, of which each kind has one version.
+// types. An object's fields may have been set in several versions of its kind: the
+// object is converted to each.
 package fieldmanager
 
 import (
@@ -34,25 +35,55 @@ type Manager struct {
 	steady *steady
 }
 
-// New makes the manager of an endpoint. Fields in reset are owned by nobody
-// through it. Types that schema does not describe, a program's own, are merged
-// by their structure: lists as a whole, maps field by field.
-func New(res *resource.Resource, subresource string, reset *fieldpath.Set, schema managedfields.TypeConverter) (*Manager, error) {
+// Versions converts the objects of one kind between the versions in which it is
+// served, which may change at any time. It is safe for concurrent use.
+type Versions interface {
+	// New makes an empty object; false where that is not served.
+	New(gvk schema.GroupVersionKind) (runtime.Object, bool)
+	// Convert makes an object, whose Go type is that of from and which it does not
+	// change, into one of another version; false where either is not served.
+	Convert(obj runtime.Object, from, to schema.GroupVersion) (runtime.Object, bool, error)
+}
+
+// Config of a [Manager].
+type Config struct {
+	// Resource whose fields are managed, and the sub-resource through which; ""
+	// is the resource itself.
+	Resource    *resource.Resource
+	Subresource string
+	// Reset are fields that nobody owns through this endpoint.
+	Reset *fieldpath.Set
+	// Schema says how fields merge. Types that it does not describe, a program's
+	// own, are merged by their structure: lists as a whole, maps field by field.
+	Schema managedfields.TypeConverter
+	// Versions of the kind; nil means that there is one.
+	Versions Versions
+}
+
+// New makes the manager of an endpoint.
+func New(config Config) (*Manager, error) {
+	res, converter := config.Resource, config.Schema
 	var quick *steady
-	if typed, err := schema.ObjectToTyped(codec.WithKind(res.New(), res.GVK)); err != nil {
-		schema = managedfields.NewDeducedTypeConverter()
-	} else {
+	empty := codec.WithKind(res.New(), res.GVK)
+	_, free := empty.(runtime.Unstructured)
+	if typed, err := converter.ObjectToTyped(empty); err != nil {
+		converter = managedfields.NewDeducedTypeConverter()
+	} else if !free {
 		quick = &steady{
 			schema: typed.Schema(), root: typed.TypeRef(), version: res.GVK.GroupVersion().String(),
-			subresource: subresource, reset: reset,
+			subresource: config.Subresource, reset: config.Reset,
 		}
 	}
 	filters := map[fieldpath.APIVersion]fieldpath.Filter{}
-	if reset != nil {
-		filters[fieldpath.APIVersion(res.GVK.GroupVersion().String())] = fieldpath.NewExcludeSetFilter(reset)
+	if config.Reset != nil {
+		filters[fieldpath.APIVersion(res.GVK.GroupVersion().String())] = fieldpath.NewExcludeSetFilter(config.Reset)
 	}
-	types := types{res}
-	m, err := managedfields.NewDefaultFieldManager(schema, types, types, types, res.GVK, res.GVK.GroupVersion(), subresource, filters)
+	create := managedfields.NewDefaultFieldManager
+	if free {
+		create = managedfields.NewDefaultCRDFieldManager
+	}
+	types := types{res, config.Versions}
+	m, err := create(converter, types, types, types, res.GVK, res.GVK.GroupVersion(), config.Subresource, filters)
 	if err != nil {
 		return nil, fmt.Errorf("field manager of %s: %w", res.GroupResource(), err)
 	}
@@ -86,14 +117,22 @@ func (m *Manager) Apply(live runtime.Object, patch *unstructured.Unstructured, m
 	return obj, nil
 }
 
-// types answers the algorithm's questions about one kind of one version.
-type types struct{ res *resource.Resource }
+// types answers the algorithm's questions about one kind.
+type types struct {
+	res      *resource.Resource
+	versions Versions
+}
 
 func (t types) New(gvk schema.GroupVersionKind) (runtime.Object, error) {
-	if gvk != t.res.GVK {
-		return nil, runtime.NewNotRegisteredErrForKind("strake", gvk)
+	if gvk == t.res.GVK {
+		return t.res.New(), nil
 	}
-	return t.res.New(), nil
+	if t.versions != nil {
+		if obj, ok := t.versions.New(gvk); ok {
+			return obj, nil
+		}
+	}
+	return nil, runtime.NewNotRegisteredErrForKind("strake", gvk)
 }
 
 func (t types) Default(obj runtime.Object) {
@@ -102,30 +141,57 @@ func (t types) Default(obj runtime.Object) {
 	}
 }
 
-// ConvertToVersion gives obj its Go type and its kind; there is only one version
-// to convert to. Fields recorded under a version that is not served any more are
-// dropped by the caller, which takes this error for that.
+// ConvertToVersion gives obj its Go type and its kind, in the version asked for.
+// Fields recorded under a version that is not served any more are dropped by the
+// caller, which takes a not-registered error for that.
 func (t types) ConvertToVersion(obj runtime.Object, to runtime.GroupVersioner) (runtime.Object, error) {
-	gv := t.res.GVK.GroupVersion()
-	if target, ok := to.KindForGroupVersionKinds([]schema.GroupVersionKind{t.res.GVK}); !ok || target != t.res.GVK {
+	target, ok := to.(schema.GroupVersion)
+	if !ok {
+		gvk, known := to.KindForGroupVersionKinds([]schema.GroupVersionKind{t.res.GVK})
+		if !known {
+			return nil, runtime.NewNotRegisteredErrForTarget("strake", nil, to)
+		}
+		target = gvk.GroupVersion()
+	}
+	from := obj.GetObjectKind().GroupVersionKind()
+	if from.Empty() {
+		from = t.res.GVK
+	}
+	obj, err := t.typed(obj, from)
+	if err != nil || from.GroupVersion() == target {
+		return obj, err
+	}
+	if t.versions == nil {
 		return nil, runtime.NewNotRegisteredErrForTarget("strake", nil, to)
 	}
-	typed := t.res.New()
-	u, isUnstructured := obj.(*unstructured.Unstructured)
-	if _, same := typed.(*unstructured.Unstructured); isUnstructured && !same {
-		if u.GroupVersionKind().GroupVersion() != gv {
-			return nil, runtime.NewNotRegisteredErrForKind("strake", u.GroupVersionKind())
-		}
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, typed); err != nil {
-			return nil, err
-		}
-		return codec.WithKind(typed, t.res.GVK), nil
+	converted, ok, err := t.versions.Convert(obj, from.GroupVersion(), target)
+	if err != nil {
+		return nil, err
 	}
-	return codec.WithKind(obj, t.res.GVK), nil
+	if !ok {
+		return nil, runtime.NewNotRegisteredErrForTarget("strake", nil, to)
+	}
+	return codec.WithKind(converted, target.WithKind(from.Kind)), nil
+}
+
+// typed gives an object the Go type of its kind.
+func (t types) typed(obj runtime.Object, gvk schema.GroupVersionKind) (runtime.Object, error) {
+	empty, err := t.New(gvk)
+	if err != nil {
+		return nil, err
+	}
+	u, free := obj.(*unstructured.Unstructured)
+	if _, same := empty.(*unstructured.Unstructured); !free || same {
+		return codec.WithKind(obj, gvk), nil
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, empty); err != nil {
+		return nil, err
+	}
+	return codec.WithKind(empty, gvk), nil
 }
 
 func (t types) Convert(_, _, _ any) error {
-	return fmt.Errorf("%s has one version: nothing to convert", t.res.GroupResource())
+	return fmt.Errorf("%s converts whole objects only", t.res.GroupResource())
 }
 
 func (t types) ConvertFieldLabel(_ schema.GroupVersionKind, label, value string) (string, string, error) {

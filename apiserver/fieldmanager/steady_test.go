@@ -32,9 +32,10 @@ func manager(t testing.TB, obj runtime.Object, subresource string, reset ...stri
 	for _, name := range reset {
 		set.Insert(fieldpath.MakePathOrDie(name))
 	}
-	m, err := New(&resource.Resource{
-		GVK: kinds[0], Plural: "x", New: func() runtime.Object { return obj.DeepCopyObject() },
-	}, subresource, set, Converter(clientscheme.Scheme))
+	m, err := New(Config{
+		Resource:    &resource.Resource{GVK: kinds[0], Plural: "x", New: func() runtime.Object { return obj.DeepCopyObject() }},
+		Subresource: subresource, Reset: set, Schema: Converter(clientscheme.Scheme),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,9 +8,8 @@
 package openapi
 
 import (
-	"errors"
 	"reflect"
-	"strings"
+	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -22,8 +21,6 @@ import (
 
 // Config of [Documents].
 type Config struct {
-	// Resources that are served. Required.
-	Resources []*resource.Resource
 	// Version of the API in the documents; empty means "unversioned".
 	Version string
 }
@@ -32,60 +29,53 @@ type Config struct {
 // is safe for concurrent use.
 type Documents struct {
 	config Config
-	merge  *mergeRules
+	merge  func() (*mergeRules, error)
 }
 
 // New prepares the documents; each is made when it is asked for.
-func New(config Config) (*Documents, error) {
-	if len(config.Resources) == 0 {
-		return nil, errors.New("openapi: Config.Resources is empty")
-	}
+func New(config Config) *Documents {
 	if config.Version == "" {
 		config.Version = "unversioned"
 	}
-	merge, err := newMergeRules()
+	return &Documents{config: config, merge: sync.OnceValues(newMergeRules)}
+}
+
+// V3 makes the document of one group version, of resources those that are in it.
+func (d *Documents) V3(gv schema.GroupVersion, resources []*resource.Resource) (*spec3.OpenAPI, error) {
+	models, err := d.schemas(v3Dialect, resources)
 	if err != nil {
 		return nil, err
 	}
-	return &Documents{config: config, merge: merge}, nil
-}
-
-// V3 makes a document for each group version, by its path without the first
-// slash: "api/v1", "apis/apps/v1".
-func (d *Documents) V3() (map[string]*spec3.OpenAPI, error) {
-	byVersion := map[schema.GroupVersion][]*resource.Resource{}
-	for _, r := range d.config.Resources {
-		gv := r.GVK.GroupVersion()
-		byVersion[gv] = append(byVersion[gv], r)
-	}
-	documents := map[string]*spec3.OpenAPI{}
-	for gv, resources := range byVersion {
-		models := d.schemas(v3Dialect)
-		paths := &spec3.Paths{Paths: map[string]*spec3.Path{}}
-		for _, op := range operations(resources) {
-			path := paths.Paths[op.path]
-			if path == nil {
-				path = &spec3.Path{PathProps: spec3.PathProps{Parameters: v3Parameters(op.pathParameters())}}
-				paths.Paths[op.path] = path
-			}
-			*v3Method(path, op.method) = v3Operation(op, models)
-		}
-		components := &spec3.Components{Schemas: map[string]*spec.Schema{}}
-		for name, model := range models.models {
-			components.Schemas[name] = &model
-		}
-		documents[strings.TrimPrefix(root(gv), "/")] = &spec3.OpenAPI{
-			Version: "3.0.0", Info: d.info(), Paths: paths, Components: components,
+	var own []*resource.Resource
+	for _, r := range resources {
+		if r.GVK.GroupVersion() == gv {
+			own = append(own, r)
 		}
 	}
-	return documents, nil
+	paths := &spec3.Paths{Paths: map[string]*spec3.Path{}}
+	for _, op := range operations(own) {
+		path := paths.Paths[op.path]
+		if path == nil {
+			path = &spec3.Path{PathProps: spec3.PathProps{Parameters: v3Parameters(op.pathParameters())}}
+			paths.Paths[op.path] = path
+		}
+		*v3Method(path, op.method) = v3Operation(op, models)
+	}
+	components := &spec3.Components{Schemas: map[string]*spec.Schema{}}
+	for name, model := range models.models {
+		components.Schemas[name] = &model
+	}
+	return &spec3.OpenAPI{Version: "3.0.0", Info: d.info(), Paths: paths, Components: components}, nil
 }
 
 // V2 makes the one document of the whole API.
-func (d *Documents) V2() (*spec.Swagger, error) {
-	models := d.schemas(v2Dialect)
+func (d *Documents) V2(resources []*resource.Resource) (*spec.Swagger, error) {
+	models, err := d.schemas(v2Dialect, resources)
+	if err != nil {
+		return nil, err
+	}
 	paths := &spec.Paths{Paths: map[string]spec.PathItem{}}
-	for _, op := range operations(d.config.Resources) {
+	for _, op := range operations(resources) {
 		path := paths.Paths[op.path]
 		path.Parameters = v2Parameters(op.pathParameters())
 		*v2Method(&path, op.method) = v2Operation(op, models)
@@ -102,8 +92,12 @@ func (d *Documents) info() *spec.Info {
 
 // schemas begins the models of one document. The kinds of a type are those of all
 // resources, so that a document tells them for what it only refers to.
-func (d *Documents) schemas(dialect dialect) *schemas {
-	s := &schemas{dialect: dialect, merge: d.merge, models: map[string]spec.Schema{}, kinds: map[reflect.Type][]schema.GroupVersionKind{}}
+func (d *Documents) schemas(dialect dialect, resources []*resource.Resource) (*schemas, error) {
+	merge, err := d.merge()
+	if err != nil {
+		return nil, err
+	}
+	s := &schemas{dialect: dialect, merge: merge, models: map[string]spec.Schema{}, kinds: map[reflect.Type][]schema.GroupVersionKind{}}
 	add := func(obj any, gvk schema.GroupVersionKind) {
 		t := reflect.TypeOf(obj).Elem()
 		for _, known := range s.kinds[t] {
@@ -113,7 +107,7 @@ func (d *Documents) schemas(dialect dialect) *schemas {
 		}
 		s.kinds[t] = append(s.kinds[t], gvk)
 	}
-	for _, r := range d.config.Resources {
+	for _, r := range resources {
 		gvk := r.GVK
 		add(r.New(), gvk)
 		if r.NewList != nil {
@@ -130,13 +124,5 @@ func (d *Documents) schemas(dialect dialect) *schemas {
 		add(&metav1.WatchEvent{}, r.GVK.GroupVersion().WithKind("WatchEvent"))
 		add(&metav1.Status{}, schema.GroupVersionKind{Version: "v1", Kind: "Status"})
 	}
-	return s
-}
-
-// root is the path of a group version.
-func root(gv schema.GroupVersion) string {
-	if gv.Group == "" {
-		return "/api/" + gv.Version
-	}
-	return "/apis/" + gv.Group + "/" + gv.Version
+	return s, nil
 }

@@ -18,7 +18,9 @@ import (
 	"k8s.io/client-go/openapi/openapitest"
 	"k8s.io/kube-openapi/pkg/handler"
 	"k8s.io/kube-openapi/pkg/handler3"
+	"k8s.io/kube-openapi/pkg/spec3"
 
+	"github.com/strake-io/strake/apiserver/discovery"
 	"github.com/strake-io/strake/apiserver/resource"
 )
 
@@ -52,13 +54,20 @@ func resources() []*resource.Resource {
 	}
 }
 
-func documents(t testing.TB) *Documents {
-	t.Helper()
-	d, err := New(Config{Resources: resources(), Version: "v1.37.0"})
-	if err != nil {
-		t.Fatal(err)
+func documents() *Documents { return New(Config{Version: "v1.37.0"}) }
+
+// everyV3 is all the documents of version 3, by path.
+func everyV3(d *Documents, resources []*resource.Resource) (map[string]*spec3.OpenAPI, error) {
+	all := map[string]*spec3.OpenAPI{}
+	for _, r := range resources {
+		gv := r.GVK.GroupVersion()
+		made, err := d.V3(gv, resources)
+		if err != nil {
+			return nil, err
+		}
+		all[strings.TrimPrefix(discovery.Root(gv), "/")] = made
 	}
-	return d
+	return all, nil
 }
 
 // generic decodes a document for comparison.
@@ -79,7 +88,7 @@ func generic(t *testing.T, v any) map[string]any {
 // ships for its tests: the same properties with the same types, patch strategies
 // and requirements. Where ours know a field that theirs does not, ours is newer.
 func TestSchemasAgreeWithUpstream(t *testing.T) {
-	ours, err := documents(t).V3()
+	ours, err := everyV3(documents(), resources())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +197,7 @@ func shape(s map[string]any) string {
 }
 
 func TestListTypes(t *testing.T) {
-	all, err := documents(t).V3()
+	all, err := everyV3(documents(), resources())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +217,7 @@ func TestListTypes(t *testing.T) {
 // TestOperationsTakeFieldValidation is what kubectl looks for before it leaves the
 // validation to the server.
 func TestOperationsTakeFieldValidation(t *testing.T) {
-	all, err := documents(t).V3()
+	all, err := everyV3(documents(), resources())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,8 +238,8 @@ func TestOperationsTakeFieldValidation(t *testing.T) {
 // TestDocumentsTravel holds both documents to the library that clients parse
 // them with, as protobuf too.
 func TestDocumentsTravel(t *testing.T) {
-	d := documents(t)
-	all, err := d.V3()
+	d := documents()
+	all, err := everyV3(d, resources())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +252,7 @@ func TestDocumentsTravel(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	v2, err := d.V2()
+	v2, err := d.V2(resources())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,14 +283,10 @@ type Ship struct {
 func (s *Ship) DeepCopyObject() runtime.Object { c := *s; return &c }
 
 func TestTypesOfAProgram(t *testing.T) {
-	d, err := New(Config{Resources: []*resource.Resource{{
+	all, err := everyV3(New(Config{}), []*resource.Resource{{
 		GVK: schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Ship"}, Plural: "ships",
 		New: func() runtime.Object { return &Ship{} }, NewList: func() runtime.Object { return &Ship{} },
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, err := d.V3()
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +301,7 @@ func TestTypesOfAProgram(t *testing.T) {
 
 func BenchmarkDocuments(b *testing.B) {
 	for b.Loop() {
-		if _, err := documents(b).V3(); err != nil {
+		if _, err := everyV3(documents(), resources()); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/strake-io/strake/apiserver/discovery"
 	"github.com/strake-io/strake/apiserver/resource"
 )
 
@@ -93,10 +94,10 @@ func mainOperations(r *resource.Resource) []operation {
 		}
 	}
 	id := namer(r, "")
-	all := root(r.GVK.GroupVersion()) + "/" + r.Plural
+	all := discovery.Root(r.GVK.GroupVersion()) + "/" + r.Plural
 	one := all + "/{name}"
 	if r.Namespaced {
-		one = root(r.GVK.GroupVersion()) + "/namespaces/{namespace}/" + r.Plural + "/{name}"
+		one = discovery.Root(r.GVK.GroupVersion()) + "/namespaces/{namespace}/" + r.Plural + "/{name}"
 	}
 	collection := strings.TrimSuffix(one, "/{name}")
 
@@ -161,9 +162,9 @@ func tag(r *resource.Resource) string {
 
 func subOperations(r *resource.Resource, sub *resource.Subresource) []operation {
 	id := namer(r, sub.Name)
-	path := root(r.GVK.GroupVersion()) + "/" + r.Plural + "/{name}/" + sub.Name
+	path := discovery.Root(r.GVK.GroupVersion()) + "/" + r.Plural + "/{name}/" + sub.Name
 	if r.Namespaced {
-		path = root(r.GVK.GroupVersion()) + "/namespaces/{namespace}/" + r.Plural + "/{name}/" + sub.Name
+		path = discovery.Root(r.GVK.GroupVersion()) + "/namespaces/{namespace}/" + r.Plural + "/{name}/" + sub.Name
 	}
 	object, kind := typeOf(r.New), r.GVK
 	if sub.New != nil {

@@ -57,7 +57,7 @@ func (r *Registry) attributes(w *Write, op admission.Operation, obj, old runtime
 
 // GroupVersionResource names the resource in full.
 func (r *Registry) GroupVersionResource() schema.GroupVersionResource {
-	return r.Resource.GVK.GroupVersion().WithResource(r.Resource.Plural)
+	return r.Resource.GroupVersionResource()
 }
 
 func (r *Registry) admitMutate(ctx context.Context, w *Write, a *admission.Attributes) error {
@@ -178,9 +178,9 @@ func (r *Registry) create(ctx context.Context, w Write, obj runtime.Object) (run
 func (r *Registry) insert(ctx context.Context, w Write, obj runtime.Object, accessor metav1.Object) error {
 	key := r.key(accessor.GetNamespace(), accessor.GetName())
 	exists := apierrors.NewAlreadyExists(r.Resource.GroupResource(), accessor.GetName())
-	data, err := r.storage.Encode(obj)
+	data, err := r.encode(ctx, obj)
 	if err != nil {
-		return apierrors.NewInternalError(err)
+		return err
 	}
 	if w.DryRun {
 		kv, _, err := r.set.config.Store.Get(ctx, key)
@@ -201,6 +201,19 @@ func (r *Registry) insert(ctx context.Context, w Write, obj runtime.Object, acce
 	}
 	accessor.SetResourceVersion(strconv.FormatInt(revision, 10))
 	return nil
+}
+
+// encode makes the bytes that are stored. Its errors are API errors.
+func (r *Registry) encode(ctx context.Context, obj runtime.Object) ([]byte, error) {
+	stored, err := r.toStored(ctx, obj)
+	if err != nil {
+		return nil, err
+	}
+	data, err := r.storage.Encode(stored)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	return data, nil
 }
 
 func (r *Registry) ttl(obj runtime.Object) time.Duration {
@@ -224,15 +237,6 @@ func (r *Registry) begin(ctx context.Context, w Write, obj, old runtime.Object) 
 		return nil, err
 	}
 	return finish, nil
-}
-
-// own records which fields the request sets. live is what was there before.
-func (r *Registry) own(w Write, endpoint string, live, obj runtime.Object) runtime.Object {
-	manager := r.managers[endpoint]
-	if manager == nil || w.Manager == "" {
-		return obj
-	}
-	return manager.Update(live, obj, w.Manager)
 }
 
 func (r *Registry) nameError(name string, prefix bool) []string {

@@ -122,7 +122,7 @@ func (r *Registry) remove(ctx context.Context, w Write, key string, last runtime
 	}
 	revision, err := r.set.config.Store.Delete(ctx, key, store.At(current.revision))
 	if err != nil {
-		retry, err := r.lost(err)
+		retry, err := r.lost(ctx, err)
 		return nil, retry, err
 	}
 	accessor.SetResourceVersion(strconv.FormatInt(revision, 10))
@@ -139,13 +139,13 @@ func (r *Registry) mark(ctx context.Context, w Write, key string, next runtime.O
 		return next, nil, nil
 	}
 	accessor.SetResourceVersion("")
-	data, err := r.storage.Encode(next)
+	data, err := r.encode(ctx, next)
 	if err != nil {
-		return nil, nil, apierrors.NewInternalError(err)
+		return nil, nil, err
 	}
 	revision, err := r.set.config.Store.Put(ctx, store.Put{Key: key, Value: data, If: store.At(current.revision), TTL: r.ttl(next)})
 	if err != nil {
-		retry, err := r.lost(err)
+		retry, err := r.lost(ctx, err)
 		return nil, retry, err
 	}
 	accessor.SetResourceVersion(strconv.FormatInt(revision, 10))

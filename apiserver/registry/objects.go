@@ -5,9 +5,7 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -18,7 +16,7 @@ import (
 var _ resource.Objects = (*Set)(nil)
 
 func (s *Set) served(gr schema.GroupResource) (*Registry, error) {
-	if r := s.registries[gr]; r != nil {
+	if r := s.Table().Stored(gr); r != nil {
 		return r, nil
 	}
 	return nil, apierrors.NewInternalError(fmt.Errorf("%s is not served", gr))
@@ -54,13 +52,20 @@ func (s *Set) List(ctx context.Context, of schema.GroupResource, namespace strin
 	if r.Resource.Namespaced && namespace != "" {
 		prefix += namespace + "/"
 	}
-	var objects []runtime.Object
+	var entries []*cache.Entry
 	snapshot.Ascend(prefix, "", func(e *cache.Entry) bool {
-		if e = r.Face(e); e != nil {
-			objects = append(objects, e.Object)
-		}
+		entries = append(entries, e)
 		return true
 	})
+	if r.shown() {
+		if entries, err = r.faces(ctx, entries); err != nil {
+			return nil, err
+		}
+	}
+	objects := make([]runtime.Object, len(entries))
+	for i, e := range entries {
+		objects[i] = e.Object
+	}
 	return objects, nil
 }
 
@@ -90,24 +95,4 @@ func (s *Set) Delete(ctx context.Context, req resource.Request, of schema.GroupR
 	req.Namespace, req.Name = namespace, name
 	obj, _, err := r.Delete(ctx, Write{Request: req, Trusted: true}, opts)
 	return obj, err
-}
-
-// Merge is server-side apply: what the manager of w wants, merged into live.
-func (r *Registry) Merge(w Write, live runtime.Object, patch *unstructured.Unstructured, force bool) (runtime.Object, error) {
-	manager := r.managers[w.Subresource]
-	if manager == nil {
-		return nil, apierrors.NewMethodNotSupported(r.Resource.GroupResource(), "apply")
-	}
-	return manager.Apply(live, patch, w.Manager, force)
-}
-
-// MergeScale is server-side apply through a sub-resource that shows an object as a
-// Scale. It returns the Scale to write back and the object's managed fields then.
-func (r *Registry) MergeScale(w Write, live, scale runtime.Object, patch *unstructured.Unstructured, force bool) (runtime.Object, []metav1.ManagedFieldsEntry, error) {
-	manager := r.projected[w.Subresource]
-	accessor, err := meta.Accessor(live)
-	if err != nil || manager == nil {
-		return nil, nil, apierrors.NewMethodNotSupported(r.Resource.GroupResource(), "apply")
-	}
-	return manager.ApplyScale(r.Resource.GVK.GroupVersion(), accessor.GetManagedFields(), scale, patch, w.Manager, force)
 }

@@ -103,10 +103,11 @@ func (r *Registry) Get(ctx context.Context, namespace, name, version string) (*c
 	if err != nil {
 		return nil, err
 	}
-	if e := r.Face(snapshot.Get(r.key(namespace, name))); e != nil {
-		return e, nil
+	e := snapshot.Get(r.key(namespace, name))
+	if e == nil {
+		return nil, r.notFound(name)
 	}
-	return nil, r.notFound(name)
+	return r.Face(ctx, e)
 }
 
 // ListOptions of a list, as the client gave them.
@@ -163,7 +164,10 @@ func (r *Registry) List(ctx context.Context, opts ListOptions) (*Page, error) {
 		return nil, err
 	}
 	page := &Page{Revision: snapshot.Revision()}
-	more := r.collect(page, snapshot, opts, prefix, after)
+	more, err := r.collect(ctx, page, snapshot, opts, prefix, after)
+	if err != nil {
+		return nil, err
+	}
 	if more {
 		last := page.Entries[len(page.Entries)-1].Key
 		page.Continue = encodeContinue(last, prefix, page.Revision)
@@ -176,15 +180,15 @@ func (r *Registry) List(ctx context.Context, opts ListOptions) (*Page, error) {
 }
 
 // collect fills a page and says whether there is more.
-func (r *Registry) collect(page *Page, snapshot *cache.Snapshot, opts ListOptions, prefix, after string) (more bool) {
+func (r *Registry) collect(ctx context.Context, page *Page, snapshot *cache.Snapshot, opts ListOptions, prefix, after string) (more bool, err error) {
+	if r.shown() {
+		return r.collectShown(ctx, page, snapshot, opts, prefix, after)
+	}
 	all := opts.everything()
 	if all && opts.Limit == 0 && after == "" {
 		page.Entries = make([]*cache.Entry, 0, snapshot.Len())
 	}
-	visit := func(e *cache.Entry) bool {
-		if e = r.Face(e); e == nil {
-			return true
-		}
+	r.candidates(snapshot, opts, prefix, after, func(e *cache.Entry) bool {
 		if !all && !r.Matches(opts.Selection, e.Object) {
 			return true
 		}
@@ -194,7 +198,44 @@ func (r *Registry) collect(page *Page, snapshot *cache.Snapshot, opts ListOption
 		}
 		page.Entries = append(page.Entries, e)
 		return true
+	})
+	return more, nil
+}
+
+// convertedAtOnce is how many objects are converted together: a webhook gets them
+// in one request.
+const convertedAtOnce = 500
+
+// collectShown is collect where objects are converted before they are matched.
+func (r *Registry) collectShown(ctx context.Context, page *Page, snapshot *cache.Snapshot, opts ListOptions, prefix, after string) (more bool, err error) {
+	for {
+		var chunk []*cache.Entry
+		r.candidates(snapshot, opts, prefix, after, func(e *cache.Entry) bool {
+			chunk = append(chunk, e)
+			return len(chunk) < convertedAtOnce
+		})
+		if len(chunk) == 0 {
+			return false, nil
+		}
+		after = chunk[len(chunk)-1].Key
+		faces, err := r.faces(ctx, chunk)
+		if err != nil {
+			return false, err
+		}
+		for _, e := range faces {
+			if !r.Matches(opts.Selection, e.Object) {
+				continue
+			}
+			if opts.Limit > 0 && int64(len(page.Entries)) == opts.Limit {
+				return true, nil
+			}
+			page.Entries = append(page.Entries, e)
+		}
 	}
+}
+
+// candidates visits the entries after a key that a selection may concern.
+func (r *Registry) candidates(snapshot *cache.Snapshot, opts ListOptions, prefix, after string, visit func(e *cache.Entry) bool) {
 	switch interest := r.interest(opts.Selection); {
 	case interest.Key != "":
 		if e := snapshot.Get(interest.Key); e != nil && e.Key > after {
@@ -205,7 +246,6 @@ func (r *Registry) collect(page *Page, snapshot *cache.Snapshot, opts ListOption
 	default:
 		snapshot.Ascend(max(prefix, interest.Prefix), after, visit)
 	}
-	return more
 }
 
 // listOld reads from the store what lies before the cache's history.
@@ -222,10 +262,11 @@ func (r *Registry) listOld(ctx context.Context, opts ListOptions, prefix, after 
 		for i := range result.KVs {
 			kv := &result.KVs[i]
 			after = kv.Key
-			obj, err := r.decode(*kv)
+			state, err := r.stateOf(ctx, kv)
 			if err != nil {
-				return nil, apierrors.NewInternalError(err)
+				return nil, err
 			}
+			obj := state.obj
 			if !r.Matches(opts.Selection, obj) {
 				continue
 			}
@@ -308,7 +349,9 @@ func (r *Registry) SnapshotAndWatch(ctx context.Context, sel Selection, version 
 	if r.Resource.Namespaced && sel.Namespace != "" {
 		prefix += sel.Namespace + "/"
 	}
-	r.collect(page, snapshot, ListOptions{Selection: sel}, prefix, "")
+	if _, err := r.collect(ctx, page, snapshot, ListOptions{Selection: sel}, prefix, ""); err != nil {
+		return nil, nil, err
+	}
 	watcher, err := r.Watch(ctx, sel, snapshot.Revision(), every)
 	if err != nil {
 		return nil, nil, err

@@ -15,7 +15,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -24,152 +23,72 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/managedfields"
 
-	"github.com/strake-io/strake/apiserver/admission"
 	"github.com/strake-io/strake/apiserver/codec"
-	"github.com/strake-io/strake/apiserver/fieldmanager"
 	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/store"
 	"github.com/strake-io/strake/store/cache"
 )
 
-// Config of a set of registries.
-type Config struct {
-	// Store takes the writes, Cache answers the reads. Required.
-	Store store.Store
-	Cache *cache.Cache
-	// Codec encodes what is stored. Required.
-	Codec *codec.Codec
-	// Schema merges fields in server-side apply. Required.
-	Schema managedfields.TypeConverter
-	// Admission looks at every write.
-	Admission admission.Chain
-	// Names makes the random parts of names, and UIDs. Required.
-	Names *Names
-}
-
-// Set is the registries of a server, by resource.
-type Set struct {
-	config     Config
-	registries map[schema.GroupResource]*Registry
-}
-
-// NewSet makes the registries and adds them to the cache.
-func NewSet(config Config, resources []*resource.Resource) (*Set, error) {
-	set := &Set{config: config, registries: make(map[schema.GroupResource]*Registry, len(resources))}
-	stored := make(map[schema.GroupResource]*resource.Resource, len(resources))
-	for _, res := range resources {
-		if stored[res.GroupResource()] != nil {
-			return nil, fmt.Errorf("resource %s is declared twice", res.GroupResource())
-		}
-		stored[res.GroupResource()] = res
-	}
-	// The faces of what others store come last: they share those ones' cache.
-	ordered := slices.Clone(resources)
-	slices.SortStableFunc(ordered, func(a, b *resource.Resource) int {
-		return boolToInt(a.StoredAs != nil) - boolToInt(b.StoredAs != nil)
-	})
-	for _, res := range ordered {
-		if res.StoredAs != nil && (stored[res.StoredAs.Of] == nil || stored[res.StoredAs.Of].StoredAs != nil) {
-			return nil, fmt.Errorf("resource %s is stored as %s, which is not stored here", res.GroupResource(), res.StoredAs.Of)
-		}
-		r, err := set.newRegistry(res)
-		if err != nil {
-			return nil, err
-		}
-		set.registries[res.GroupResource()] = r
-	}
-	return set, nil
-}
-
-// Of finds the registry of a resource; nil where it is not served.
-func (s *Set) Of(gr schema.GroupResource) *Registry { return s.registries[gr] }
-
-// Registry keeps the objects of one resource. All methods are safe for concurrent
-// use. The objects it returns from reads are shared and read-only, those from
-// writes belong to the caller.
+// Registry keeps the objects of one resource in one version. All methods are safe
+// for concurrent use. The objects it returns from reads are shared and read-only,
+// those from writes belong to the caller.
 type Registry struct {
 	Resource *resource.Resource
 
-	set      *Set
-	storage  *codec.Storage
-	cached   *cache.Resource
-	prefix   string
-	managers map[string]*fieldmanager.Manager
-	// projected manages the fields of the types that sub-resources show.
-	projected map[string]*fieldmanager.Manager
+	set *Set
+	// of stores the objects that this one shows; nil where it stores its own.
+	of      *Registry
+	storage *codec.Storage
+	cached  *cache.Resource
+	prefix  string
+	// managers by sub-resource; projected are those of the types that
+	// sub-resources show.
+	managers  map[string]*lazyManager
+	projected map[string]*lazyManager
 }
 
-func boolToInt(b bool) int {
-	if b {
-		return 1
+// newRegistry makes a registry that has no cache yet: see open.
+func (s *Set) newRegistry(res *resource.Resource, of *Registry) (*Registry, error) {
+	r := &Registry{Resource: res, set: s, of: of}
+	if of != nil {
+		r.prefix, r.storage = of.prefix, of.storage
+	} else {
+		r.prefix, r.storage = "/registry/"+storagePrefix(res)+"/", s.config.Codec.Storage(res.GVK, res.New)
 	}
-	return 0
-}
-
-func (s *Set) newRegistry(res *resource.Resource) (*Registry, error) {
-	r := &Registry{
-		Resource: res,
-		set:      s,
-		storage:  s.config.Codec.Storage(res.GVK, res.New),
-		prefix:   "/registry/" + storagePrefix(res) + "/",
-		managers: map[string]*fieldmanager.Manager{}, projected: map[string]*fieldmanager.Manager{},
-	}
-	if err := r.addManagers(); err != nil {
-		return nil, err
-	}
-	if as := res.StoredAs; as != nil {
-		of := s.registries[as.Of]
-		r.storage = r.storage.As(of.storage, as.ToStored, as.FromStored)
-		r.prefix, r.cached = of.prefix, of.cached
-		return r, nil
-	}
-	indexes := map[string]func(runtime.Object) []string{}
 	for _, name := range res.IndexedFields {
 		if res.SelectableFields == nil {
 			return nil, fmt.Errorf("resource %s has an index on %s, but no selectable fields", res.GroupResource(), name)
 		}
+	}
+	r.addManagers()
+	return r, nil
+}
+
+// ownCache says that this registry's keys are its own.
+func (r *Registry) ownCache() bool { return r.of == nil }
+
+// open adds the resource to the cache.
+func (r *Registry) open() error {
+	if r.of != nil {
+		r.cached = r.of.cached
+		return nil
+	}
+	res := r.Resource
+	indexes := map[string]func(runtime.Object) []string{}
+	for _, name := range res.IndexedFields {
 		indexes[name] = func(obj runtime.Object) []string { return []string{res.SelectableFields(obj)[name]} }
 	}
-	cached, err := s.config.Cache.Add(cache.ResourceConfig{
+	cached, err := r.set.config.Cache.Add(cache.ResourceConfig{
 		Prefix:       r.prefix,
 		Decode:       r.decode,
 		WithRevision: withRevision,
 		Indexes:      indexes,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("resource %s: %w", res.GroupResource(), err)
+		return fmt.Errorf("resource %s: %w", res.GroupResource(), err)
 	}
 	r.cached = cached
-	return r, nil
-}
-
-func (r *Registry) addManagers() error {
-	main, err := fieldmanager.New(r.Resource, "", r.Resource.ResetFields, r.set.config.Schema)
-	if err != nil {
-		return err
-	}
-	r.managers[""] = main
-	for i := range r.Resource.Subresources {
-		sub := &r.Resource.Subresources[i]
-		reset := r.Resource.ResetFields
-		switch {
-		case sub.View != nil:
-			reset = sub.View.ResetFields
-		case sub.Projection == nil:
-			continue
-		case sub.New != nil:
-			shown := &resource.Resource{GVK: sub.GVK, New: sub.New}
-			if r.projected[sub.Name], err = fieldmanager.New(shown, sub.Name, nil, r.set.config.Schema); err != nil {
-				return err
-			}
-		}
-		if r.managers[sub.Name], err = fieldmanager.New(r.Resource, sub.Name, reset, r.set.config.Schema); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
@@ -196,15 +115,19 @@ func (r *Registry) key(namespace, name string) string {
 	return r.prefix + name
 }
 
-// decode makes an object of stored bytes: with what newer fields default to, and
-// with the revision of its last write as its version.
+// decode makes an object of stored bytes, in its stored form: with what newer
+// fields default to, and with the revision of its last write as its version.
 func (r *Registry) decode(kv store.KV) (runtime.Object, error) {
 	obj, err := r.storage.Decode(kv.Value)
 	if err != nil {
 		return nil, err
 	}
-	if r.Resource.Default != nil {
-		r.Resource.Default(obj)
+	res := r.Resource
+	if r.of != nil {
+		res = r.of.Resource
+	}
+	if res.Default != nil {
+		res.Default(obj)
 	}
 	accessor, err := meta.Accessor(obj)
 	if err != nil {
@@ -224,7 +147,9 @@ func withRevision(obj runtime.Object, revision int64) runtime.Object {
 
 // state is an object as some read found it.
 type state struct {
-	obj      runtime.Object
+	obj runtime.Object
+	// stored is the object in the form in which it is stored.
+	stored   runtime.Object
 	revision int64
 	// certain: the store said so; otherwise it may have changed since.
 	certain bool
@@ -233,13 +158,22 @@ type state struct {
 // current finds an object for a write. It is nil where there is none.
 func (r *Registry) current(ctx context.Context, key string) (*state, error) {
 	snapshot, err := r.cached.Snapshot(ctx, cache.Any)
+	if errors.Is(err, cache.ErrClosed) {
+		// Replaced, or about to stop: the store knows.
+		return r.stored(ctx, key)
+	}
 	if err != nil {
 		return nil, r.readError(err, 0)
 	}
-	if e := r.Face(snapshot.Get(key)); e != nil {
-		return &state{obj: e.Object, revision: e.Revision}, nil
+	e := snapshot.Get(key)
+	if e == nil {
+		return r.stored(ctx, key)
 	}
-	return r.stored(ctx, key)
+	face, err := r.Face(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	return &state{obj: face.Object, stored: e.Object, revision: e.Revision}, nil
 }
 
 // stored reads an object from the store itself.
@@ -248,10 +182,10 @@ func (r *Registry) stored(ctx context.Context, key string) (*state, error) {
 	if err != nil {
 		return nil, r.readError(err, 0)
 	}
-	return r.stateOf(kv)
+	return r.stateOf(ctx, kv)
 }
 
-func (r *Registry) stateOf(kv *store.KV) (*state, error) {
+func (r *Registry) stateOf(ctx context.Context, kv *store.KV) (*state, error) {
 	if kv == nil {
 		return nil, nil
 	}
@@ -259,7 +193,11 @@ func (r *Registry) stateOf(kv *store.KV) (*state, error) {
 	if err != nil {
 		return nil, apierrors.NewInternalError(err)
 	}
-	return &state{obj: obj, revision: kv.ModRevision, certain: true}, nil
+	face, err := r.faceOf(ctx, obj)
+	if err != nil {
+		return nil, err
+	}
+	return &state{obj: face, stored: obj, revision: kv.ModRevision, certain: true}, nil
 }
 
 func (r *Registry) notFound(name string) error {
@@ -283,6 +221,8 @@ func (r *Registry) readError(err error, revision int64) error {
 		return apierrors.NewResourceExpired("The resourceVersion for the provided list is too old.")
 	case errors.Is(err, store.ErrFutureRevision) && revision > 0:
 		return tooLarge(revision, r.set.config.Cache.Revision())
+	case errors.Is(err, cache.ErrClosed) && r.set.Of(r.Resource.GroupVersionResource()) != r:
+		return ErrReplaced
 	case errors.Is(err, store.ErrClosed), errors.Is(err, cache.ErrClosed):
 		return apierrors.NewServiceUnavailable("the server is shutting down")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

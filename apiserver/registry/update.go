@@ -200,6 +200,8 @@ func (r *Registry) check(w Write, change Change, obj, old runtime.Object, access
 		if change.View.Validate != nil {
 			errs = append(errs, change.View.Validate(obj, old)...)
 		}
+	} else if res.ValidateChange != nil {
+		errs = append(errs, res.ValidateChange(obj, old)...)
 	} else {
 		if res.Validate != nil {
 			errs = append(errs, res.Validate(obj)...)
@@ -243,12 +245,16 @@ func (r *Registry) replace(ctx context.Context, w Write, key string, obj runtime
 		return r.remove(ctx, w, key, obj, accessor, current)
 	}
 	accessor.SetResourceVersion("")
-	data, err := r.storage.Encode(obj)
+	stored, err := r.toStored(ctx, obj)
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err := r.storage.Encode(stored)
 	if err != nil {
 		return nil, nil, apierrors.NewInternalError(err)
 	}
 	version := oldAccessor.GetResourceVersion()
-	same, err := r.same(current.obj, obj, accessor, oldAccessor, data)
+	same, err := r.same(current.stored, stored, data)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -270,7 +276,7 @@ func (r *Registry) replace(ctx context.Context, w Write, key string, obj runtime
 	}
 	revision, err := r.set.config.Store.Put(ctx, store.Put{Key: key, Value: data, If: store.At(current.revision), TTL: r.ttl(obj)})
 	if err != nil {
-		retry, err := r.lost(err)
+		retry, err := r.lost(ctx, err)
 		return nil, retry, err
 	}
 	accessor.SetResourceVersion(strconv.FormatInt(revision, 10))
@@ -278,21 +284,22 @@ func (r *Registry) replace(ctx context.Context, w Write, key string, obj runtime
 }
 
 // lost makes another try of a failed condition, and an API error of the rest.
-func (r *Registry) lost(err error) (*again, error) {
+func (r *Registry) lost(ctx context.Context, err error) (*again, error) {
 	var conflict *store.ConflictError
 	if !errors.As(err, &conflict) {
 		return nil, r.writeError(err)
 	}
-	fresh, err := r.stateOf(conflict.Current)
+	fresh, err := r.stateOf(ctx, conflict.Current)
 	if err != nil {
 		return nil, err
 	}
 	return &again{fresh}, nil
 }
 
-// same says whether a write would change nothing. The times of field managers do
-// not count: a manager that sets what it set before changes nothing.
-func (r *Registry) same(old, obj runtime.Object, accessor, oldAccessor metav1.Object, data []byte) (bool, error) {
+// same says whether a write would change nothing of what is stored. The times of
+// field managers do not count: a manager that sets what it set before changes
+// nothing. data is the encoding of the new object.
+func (r *Registry) same(old, obj runtime.Object, data []byte) (bool, error) {
 	base := codec.Shallow(old)
 	baseAccessor, err := meta.Accessor(base)
 	if err != nil {
@@ -306,11 +313,15 @@ func (r *Registry) same(old, obj runtime.Object, accessor, oldAccessor metav1.Ob
 	if bytes.Equal(before, data) {
 		return true, nil
 	}
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return false, apierrors.NewInternalError(err)
+	}
 	managed := accessor.GetManagedFields()
-	if !sameManagers(managed, oldAccessor.GetManagedFields()) {
+	if !sameManagers(managed, baseAccessor.GetManagedFields()) {
 		return false, nil
 	}
-	accessor.SetManagedFields(oldAccessor.GetManagedFields())
+	accessor.SetManagedFields(baseAccessor.GetManagedFields())
 	timeless, err := r.storage.Encode(obj)
 	accessor.SetManagedFields(managed)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
@@ -27,7 +28,9 @@ import (
 
 // Resource is one resource of the API. It does not change once a server has it.
 type Resource struct {
-	// GVK is the group, the (one, served and stored) version and the kind.
+	// GVK is the group, the served version and the kind. A resource that is served
+	// in several versions is declared once for each: one is stored, the others
+	// are faces of it (StoredAs).
 	GVK schema.GroupVersionKind
 	// Plural is the name in paths ("pods"), Singular the one kubectl also takes
 	// (empty: the kind in lower case).
@@ -62,10 +65,23 @@ type Resource struct {
 	TTL func(obj runtime.Object) time.Duration
 
 	// StoredAs makes this resource another face of one that is stored
-	// (events.k8s.io events are core events): reads convert from that one's
-	// objects, writes to them, and keys, TTL and watch cache are that one's. The
-	// Strategy here runs on this resource's own type.
+	// (events.k8s.io events are core events, autoscaling/v1 autoscalers those of
+	// autoscaling/v2): reads convert from that one's objects, writes to them, and
+	// keys, TTL and watch cache are that one's. The Strategy here runs on this
+	// resource's own type.
 	StoredAs *StoredAs
+	// Converter, where the stored form of an object may be of any version of its
+	// kind (custom resources): reads convert to this resource's version, writes
+	// to that of the stored resource. All versions of the kind have the same one.
+	Converter Converter
+	// Prune removes the fields of a decoded object that its kind does not know,
+	// and returns their paths, for types whose decoding does not find them out
+	// (unstructured ones). It runs on what clients send.
+	Prune func(obj runtime.Object) (unknown []string)
+	// MergeSchema says how the fields of this kind merge in server-side apply, in
+	// all versions of it; nil means by the schema of the built-in types, or else by
+	// the structure of the objects. It is asked for when it is first needed.
+	MergeSchema func() (managedfields.TypeConverter, error)
 	// Create serves POST of a resource that is not stored at all (a token
 	// review, a binding): no other verb is served, the result is the answer with
 	// status 201. Default, PrepareForCreate, admission, Validate and Warnings run
@@ -75,11 +91,21 @@ type Resource struct {
 
 // StoredAs names the resource whose objects another one shows, and converts
 // between the two. The conversions do not change what they are given, and the
-// result shares no memory that either side may later write to.
+// result shares no memory that either side may later write to. They are nil where
+// the resource has a Converter.
 type StoredAs struct {
-	Of         schema.GroupResource
+	Of         schema.GroupVersionResource
 	FromStored func(stored runtime.Object) (runtime.Object, error)
 	ToStored   func(obj runtime.Object) (runtime.Object, error)
+}
+
+// Converter converts objects of one kind between its versions, with what may take
+// time or fail. It is safe for concurrent use.
+type Converter interface {
+	// ToVersion returns objs, each of any version of the kind, in the one given:
+	// those that are of it already as they are, the others as new objects. What it
+	// is given does not change. Its errors are API errors.
+	ToVersion(ctx context.Context, objs []runtime.Object, to schema.GroupVersion) ([]runtime.Object, error)
 }
 
 // Request is what a strategy may know of the request that it serves.
@@ -119,6 +145,9 @@ type Strategy struct {
 	// ValidateUpdate checks the transition only: immutable fields. The server
 	// runs Validate on the new object as well.
 	ValidateUpdate func(obj, old runtime.Object) field.ErrorList
+	// ValidateChange takes the place of Validate and ValidateUpdate on updates, for
+	// kinds that forgive in an update what they do not in a new object.
+	ValidateChange func(obj, old runtime.Object) field.ErrorList
 	// NameError lists what is wrong with a name (prefix: it is a generateName);
 	// nil means the DNS-1123 subdomain rule.
 	NameError func(name string, prefix bool) []string
@@ -214,7 +243,8 @@ type CreateFunc func(ctx context.Context, req Request, obj runtime.Object, objec
 type ConnectFunc func(ctx context.Context, req Request, objects Objects) (http.Handler, error)
 
 // Objects is the registry as a sub-resource sees it: past authorisation and
-// admission, with everything else of the path in force. Errors are API errors.
+// admission, with everything else of the path in force. Of a resource with several
+// versions it means the stored one. Errors are API errors.
 type Objects interface {
 	// Get reads an object of any served resource.
 	Get(ctx context.Context, of schema.GroupResource, namespace, name string) (runtime.Object, error)
@@ -227,6 +257,11 @@ type Objects interface {
 	Update(ctx context.Context, req Request, of schema.GroupResource, namespace, name string, change func(obj runtime.Object) error) (runtime.Object, error)
 	// Delete deletes as a DELETE request would.
 	Delete(ctx context.Context, req Request, of schema.GroupResource, namespace, name string, opts *metav1.DeleteOptions) (runtime.Object, error)
+}
+
+// GroupVersionResource names the resource in full.
+func (r *Resource) GroupVersionResource() schema.GroupVersionResource {
+	return r.GVK.GroupVersion().WithResource(r.Plural)
 }
 
 // GroupResource is the resource's name with its group.

@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -59,7 +58,7 @@ func Resources(ttl time.Duration) []*resource.Resource {
 		},
 		TTL: func(runtime.Object) time.Duration { return ttl },
 		StoredAs: &resource.StoredAs{
-			Of: schema.GroupResource{Resource: "events"},
+			Of: corev1.SchemeGroupVersion.WithResource("events"),
 			FromStored: func(obj runtime.Object) (runtime.Object, error) {
 				e, ok := obj.(*corev1.Event)
 				if !ok {
