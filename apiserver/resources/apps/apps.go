@@ -1,5 +1,5 @@
-// Package apps declares the resources of apps/v1: deployments, replica sets and
-// controller revisions.
+// Package apps declares the resources of apps/v1: deployments, replica sets,
+// stateful sets, daemon sets and controller revisions.
 //
 // Their pod templates are checked by apiserver/resources/podspec as the pods
 // are that will come of them.
@@ -12,7 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/strake-io/strake/apiserver/resource"
@@ -22,7 +24,7 @@ import (
 
 // Resources are the group's resources.
 func Resources() []*resource.Resource {
-	return []*resource.Resource{controllerRevisions(), deployments(), replicaSets()}
+	return []*resource.Resource{controllerRevisions(), daemonSets(), deployments(), replicaSets(), statefulSets()}
 }
 
 func gvk(kind string) schema.GroupVersionKind { return appsv1.SchemeGroupVersion.WithKind(kind) }
@@ -31,9 +33,15 @@ func statusReset() *fieldpath.Set { return fieldpath.NewSet(fieldpath.MakePathOr
 
 func specReset() *fieldpath.Set { return fieldpath.NewSet(fieldpath.MakePathOrDie("spec")) }
 
-// validateSelectorAndTemplate checks what all workloads have: a selector that is
-// there and says something, and a template whose pods it selects.
+// validateSelectorAndTemplate checks what deployments and replica sets have alike.
 func validateSelectorAndTemplate(selector *metav1.LabelSelector, template *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
+	return validateSelected("deployment", "ReplicaSet", selector, template, path)
+}
+
+// validateSelected checks what all workloads have: a selector that is there and
+// says something, and a template whose pods it selects. Messages name the workload
+// in lower case and as a kind.
+func validateSelected(name, kind string, selector *metav1.LabelSelector, template *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	at := path.Child("selector")
 	if selector == nil {
@@ -41,13 +49,34 @@ func validateSelectorAndTemplate(selector *metav1.LabelSelector, template *corev
 	} else {
 		errs = append(errs, rules.Selector(selector, at)...)
 		if len(selector.MatchLabels)+len(selector.MatchExpressions) == 0 {
-			errs = append(errs, field.Invalid(at, selector, "empty selector is invalid for deployment"))
+			errs = append(errs, field.Invalid(at, selector, "empty selector is invalid for "+name))
 		}
 	}
 	if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
 		return append(errs, field.Invalid(at, selector, "invalid label selector"))
 	}
-	return append(errs, podspec.ValidateTemplateFor("ReplicaSet", template, podspec.SelectorMatcher(selector), path.Child("template"))...)
+	return append(errs, podspec.ValidateTemplateFor(kind, template, podspec.SelectorMatcher(selector), path.Child("template"))...)
+}
+
+// atMostAll refuses more than 100 %.
+func atMostAll(v intstr.IntOrString, path *field.Path) field.ErrorList {
+	if v.Type == intstr.String && amount(v) > 100 {
+		return field.ErrorList{field.Invalid(path, v, "must not be greater than 100%")}
+	}
+	return nil
+}
+
+// validateCollisions: the count of hash collisions only grows.
+func validateCollisions(now, old *int32, path *field.Path) field.ErrorList {
+	at := path.Child("collisionCount")
+	var errs field.ErrorList
+	if now != nil {
+		errs = rules.NonNegative(int64(*now), at)
+	}
+	if old != nil && ptr.Deref(now, 0) < *old {
+		errs = append(errs, field.Invalid(at, ptr.Deref(now, 0), "cannot be decremented"))
+	}
+	return errs
 }
 
 // selectorText is a selector as a Scale shows it.

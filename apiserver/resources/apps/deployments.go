@@ -141,10 +141,7 @@ func validateStrategy(s *appsv1.DeploymentStrategy, path *field.Path) field.Erro
 		if amount(unavailable) == 0 && amount(surge) == 0 {
 			errs = append(errs, field.Invalid(at.Child("maxUnavailable"), unavailable, "may not be 0 when `maxSurge` is 0"))
 		}
-		if unavailable.Type == intstr.String && amount(unavailable) > 100 {
-			errs = append(errs, field.Invalid(at.Child("maxUnavailable"), unavailable, "must not be greater than 100%"))
-		}
-		return errs
+		return append(errs, atMostAll(unavailable, at.Child("maxUnavailable"))...)
 	}
 	return field.ErrorList{field.NotSupported(path, *s, []string{string(appsv1.RecreateDeploymentStrategyType), string(appsv1.RollingUpdateDeploymentStrategyType)})}
 }
@@ -182,18 +179,7 @@ func validateDeploymentStatus(d, old *appsv1.Deployment) field.ErrorList {
 	if s.AvailableReplicas > s.ReadyReplicas {
 		errs = append(errs, field.Invalid(path.Child("availableReplicas"), s.AvailableReplicas, "cannot be greater than readyReplicas"))
 	}
-	if c := s.CollisionCount; c != nil {
-		errs = append(errs, rules.NonNegative(int64(*c), path.Child("collisionCount"))...)
-	}
-	if was := old.Status.CollisionCount; was != nil {
-		switch c := s.CollisionCount; {
-		case c == nil:
-			errs = append(errs, field.Invalid(path.Child("collisionCount"), c, "cannot be decremented"))
-		case *c < *was:
-			errs = append(errs, field.Invalid(path.Child("collisionCount"), *c, "cannot be decremented"))
-		}
-	}
-	return errs
+	return append(errs, validateCollisions(s.CollisionCount, old.Status.CollisionCount, path)...)
 }
 
 func deploymentScale(obj runtime.Object) (scale.View, error) {
