@@ -224,5 +224,5 @@ func newScheme(resources []*resource.Resource) *runtime.Scheme {
 }
 
 func listKind(r *resource.Resource) schema.GroupVersionKind {
-	return r.GVK.GroupVersion().WithKind(r.GVK.Kind + "List")
+	return r.ListGVK()
 }

@@ -200,13 +200,18 @@ func (x *exchange) decodeBody(gvk schema.GroupVersionKind, make func() runtime.O
 // decode is strict as the client wants it.
 func (x *exchange) decode(media codec.Media, body []byte, gvk schema.GroupVersionKind, into runtime.Object, fieldValidation string) (runtime.Object, error) {
 	obj, actual, err := x.codec.Decode(media, body, gvk, into, fieldValidation != metav1.FieldValidationIgnore)
+	if actual != nil && *actual == gvk {
+		err = x.prune(obj, gvk, err)
+	}
 	if err != nil {
 		strict, isStrict := runtime.AsStrictDecodingError(err)
 		if !isStrict || obj == nil || fieldValidation == metav1.FieldValidationStrict {
 			return nil, undecodable(err, actual, gvk, body)
 		}
-		for _, e := range strict.Errors() {
-			x.warn(e.Error())
+		if fieldValidation != metav1.FieldValidationIgnore {
+			for _, e := range strict.Errors() {
+				x.warn(e.Error())
+			}
 		}
 	}
 	if actual != nil && *actual != gvk {
@@ -221,6 +226,30 @@ func (x *exchange) decode(media codec.Media, body []byte, gvk schema.GroupVersio
 		obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
 	}
 	return obj, nil
+}
+
+// prune removes the fields that an object's kind does not know, and adds them to
+// the mistakes that strict decoding found.
+func (x *exchange) prune(obj runtime.Object, gvk schema.GroupVersionKind, undecoded error) error {
+	strict, isStrict := runtime.AsStrictDecodingError(undecoded)
+	if undecoded != nil && !isStrict || obj == nil || x.resource.Prune == nil || gvk != x.resource.GVK {
+		return undecoded
+	}
+	unknown, err := x.resource.Prune(obj)
+	if err != nil {
+		return err
+	}
+	var mistakes []error
+	if isStrict {
+		mistakes = strict.Errors()
+	}
+	for _, path := range unknown {
+		mistakes = append(mistakes, fmt.Errorf("unknown field %q", path))
+	}
+	if len(mistakes) == 0 {
+		return nil
+	}
+	return runtime.NewStrictDecodingError(mistakes)
 }
 
 // undecodable says what is wrong with a body, in upstream's words.

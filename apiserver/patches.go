@@ -126,6 +126,9 @@ func (x *exchange) patched(kind types.PatchType, opts writeOptions, body []byte,
 		}
 		shown, duplicates = string(result), doubled
 		obj, _, undecoded = x.codec.Decode(codec.JSON, result, gvk, make(), opts.validation != metav1.FieldValidationIgnore)
+		if obj != nil && obj.GetObjectKind().GroupVersionKind() == gvk {
+			undecoded = x.prune(obj, gvk, undecoded)
+		}
 	}
 	if err := x.unclean(opts, duplicates, undecoded, shown); err != nil {
 		return nil, err

@@ -108,11 +108,11 @@ func (d *Documents) schemas(dialect dialect, resources []*resource.Resource) (*s
 		s.kinds[t] = append(s.kinds[t], gvk)
 	}
 	for _, r := range resources {
-		gvk := r.GVK
-		add(r.New(), gvk)
-		if r.NewList != nil {
-			gvk.Kind += "List"
-			add(r.NewList(), gvk)
+		if r.Schema == nil {
+			add(r.New(), r.GVK)
+			if r.NewList != nil {
+				add(r.NewList(), r.ListGVK())
+			}
 		}
 		for _, sub := range r.Subresources {
 			if sub.New != nil && !sub.GVK.Empty() {

@@ -24,9 +24,9 @@ type operation struct {
 	tag          string
 	kind         schema.GroupVersionKind
 	parameters   []parameter    // in the query
-	body         reflect.Type   // nil: none
+	body         payload        // none: no body
 	consumes     []string       // of the body; empty: anything
-	answer       reflect.Type   // nil: text
+	answer       payload        // none: text
 	produces     []string       // of the answer
 	codes        map[int]string // of the answer, with what they mean
 }
@@ -83,7 +83,33 @@ func upper(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-func typeOf(make func() runtime.Object) reflect.Type { return reflect.TypeOf(make()).Elem() }
+// payload is what travels: a Go type, or a kind that has none of its own.
+type payload struct {
+	typ  reflect.Type
+	kind *resource.Resource
+	list bool
+}
+
+func (s payload) none() bool { return s.typ == nil && s.kind == nil }
+
+func payloadFor[T any]() payload { return payload{typ: reflect.TypeFor[T]()} }
+
+func typeOf(make func() runtime.Object) payload { return payload{typ: reflect.TypeOf(make()).Elem()} }
+
+// objectOf and listOf are what travels of a resource.
+func objectOf(r *resource.Resource) payload {
+	if r.Schema != nil {
+		return payload{kind: r}
+	}
+	return typeOf(r.New)
+}
+
+func listOf(r *resource.Resource) payload {
+	if r.Schema != nil {
+		return payload{kind: r, list: true}
+	}
+	return typeOf(r.NewList)
+}
 
 func mainOperations(r *resource.Resource) []operation {
 	verbs := r.Verbs
@@ -101,14 +127,14 @@ func mainOperations(r *resource.Resource) []operation {
 	}
 	collection := strings.TrimSuffix(one, "/{name}")
 
-	object := typeOf(r.New)
+	object := objectOf(r)
 	var ops []operation
 	for _, verb := range verbs {
 		op := operation{kind: r.GVK, answer: object, produces: answerTypes, codes: map[int]string{200: "OK", 401: "Unauthorized"}}
 		switch verb {
 		case "list":
 			op.method, op.path, op.id, op.action = http.MethodGet, collection, id("list"), "list"
-			op.answer, op.produces = typeOf(r.NewList), listTypes
+			op.answer, op.produces = listOf(r), listTypes
 			op.description, op.parameters = "list or watch objects of kind "+r.GVK.Kind, listParameters
 			if r.Namespaced {
 				everywhere := op
@@ -122,7 +148,7 @@ func mainOperations(r *resource.Resource) []operation {
 		case "deletecollection":
 			op.method, op.path, op.id, op.action = http.MethodDelete, collection, id("deleteCollection"), "deletecollection"
 			op.description, op.parameters = "delete collection of "+r.GVK.Kind, append(slices.Clone(deleteParameters), listParameters...)
-			op.body, op.answer = reflect.TypeFor[metav1.DeleteOptions](), reflect.TypeFor[metav1.Status]()
+			op.body, op.answer = payloadFor[metav1.DeleteOptions](), payloadFor[metav1.Status]()
 		case "get":
 			op.method, op.path, op.id, op.action = http.MethodGet, one, id("read"), "get"
 			op.description = "read the specified " + r.GVK.Kind
@@ -133,14 +159,14 @@ func mainOperations(r *resource.Resource) []operation {
 		case "patch":
 			op.method, op.path, op.id, op.action = http.MethodPatch, one, id("patch"), "patch"
 			op.description, op.parameters = "partially update the specified "+r.GVK.Kind, patchParameters
-			op.body, op.consumes = reflect.TypeFor[metav1.Patch](), patchTypes
+			op.body, op.consumes = payloadFor[metav1.Patch](), patchTypes
 			op.codes = map[int]string{200: "OK", 201: "Created", 401: "Unauthorized"}
 		case "delete":
 			op.method, op.path, op.id, op.action = http.MethodDelete, one, id("delete"), "delete"
 			op.description, op.parameters = "delete a "+r.GVK.Kind, deleteParameters
-			op.body = reflect.TypeFor[metav1.DeleteOptions]()
+			op.body = payloadFor[metav1.DeleteOptions]()
 			if !r.ReturnsDeleted {
-				op.answer = reflect.TypeFor[metav1.Status]()
+				op.answer = payloadFor[metav1.Status]()
 			}
 			op.codes = map[int]string{200: "OK", 202: "Accepted", 401: "Unauthorized"}
 		default:
@@ -166,7 +192,7 @@ func subOperations(r *resource.Resource, sub *resource.Subresource) []operation 
 	if r.Namespaced {
 		path = discovery.Root(r.GVK.GroupVersion()) + "/namespaces/{namespace}/" + r.Plural + "/{name}/" + sub.Name
 	}
-	object, kind := typeOf(r.New), r.GVK
+	object, kind := objectOf(r), r.GVK
 	if sub.New != nil {
 		object = typeOf(sub.New)
 	}
@@ -192,7 +218,7 @@ func subOperations(r *resource.Resource, sub *resource.Subresource) []operation 
 	for _, verb := range verbs {
 		op := base
 		if sub.Connect != nil {
-			op.action, op.answer, op.produces = "connect", nil, []string{"*/*"}
+			op.action, op.answer, op.produces = "connect", payload{}, []string{"*/*"}
 			switch verb {
 			case "get":
 				op.method, op.id = http.MethodGet, id("connectGet")
@@ -215,7 +241,7 @@ func subOperations(r *resource.Resource, sub *resource.Subresource) []operation 
 		case "patch":
 			op.method, op.id, op.action = http.MethodPatch, id("patch"), "patch"
 			op.description, op.parameters = "partially update "+sub.Name+" of the specified "+r.GVK.Kind, patchParameters
-			op.body, op.consumes = reflect.TypeFor[metav1.Patch](), patchTypes
+			op.body, op.consumes = payloadFor[metav1.Patch](), patchTypes
 		default:
 			continue
 		}

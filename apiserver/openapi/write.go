@@ -30,13 +30,13 @@ func v3Operation(op operation, models *schemas) *spec3.Operation {
 		}
 		return media
 	}
-	if op.body != nil {
+	if !op.body.none() {
 		types := op.consumes
 		if types == nil {
 			types = []string{"*/*"}
 		}
 		out.RequestBody = &spec3.RequestBody{RequestBodyProps: spec3.RequestBodyProps{
-			Content: content(types, models.ref(op.body)), Required: op.method != http.MethodDelete,
+			Content: content(types, models.refTo(op.body)), Required: op.method != http.MethodDelete,
 		}}
 	}
 	for code, meaning := range op.codes {
@@ -50,10 +50,10 @@ func v3Operation(op operation, models *schemas) *spec3.Operation {
 }
 
 func (op *operation) answerSchema(models *schemas) spec.Schema {
-	if op.answer == nil {
+	if op.answer.none() {
 		return spec.Schema{SchemaProps: spec.SchemaProps{Type: []string{"string"}}}
 	}
-	return models.ref(op.answer)
+	return models.refTo(op.answer)
 }
 
 func v3Parameters(list []parameter) []*spec3.Parameter {
@@ -92,8 +92,8 @@ func v2Operation(op operation, models *schemas) *spec.Operation {
 		Consumes: consumes, Produces: slices.Clone(op.produces), Parameters: v2Parameters(op.parameters),
 		Responses: &spec.Responses{ResponsesProps: spec.ResponsesProps{StatusCodeResponses: map[int]spec.Response{}}},
 	}}
-	if op.body != nil {
-		body := models.ref(op.body)
+	if !op.body.none() {
+		body := models.refTo(op.body)
 		out.Parameters = append(out.Parameters, spec.Parameter{ParamProps: spec.ParamProps{
 			Name: "body", In: "body", Required: op.method != http.MethodDelete, Schema: &body,
 		}})

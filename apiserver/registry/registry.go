@@ -72,6 +72,8 @@ func (r *Registry) ownCache() bool { return r.of == nil }
 func (r *Registry) open() error {
 	if r.of != nil {
 		r.cached = r.of.cached
+	}
+	if r.cached != nil {
 		return nil
 	}
 	res := r.Resource
@@ -125,6 +127,9 @@ func (r *Registry) decode(kv store.KV) (runtime.Object, error) {
 	res := r.Resource
 	if r.of != nil {
 		res = r.of.Resource
+	}
+	if res.Restore != nil {
+		res.Restore(obj)
 	}
 	if res.Default != nil {
 		res.Default(obj)

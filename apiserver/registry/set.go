@@ -89,8 +89,8 @@ func (s *Set) Settle() {
 }
 
 // Publish makes resources those that owner has in the set, in place of those it
-// published before. A resource that stays the same (the same pointer) keeps its
-// registry and its watches; the watches of others end. Requests that run finish on
+// published before. A resource that stays the same (the same pointer, or the same
+// CacheKey) keeps its watches; the watches of others end. Requests that run finish on
 // what they found. An error changes nothing: a resource that another owner has, one
 // stored as something that is not stored here, or keys that overlap.
 func (s *Set) Publish(owner string, resources []*resource.Resource) error {
@@ -111,14 +111,16 @@ func (s *Set) Publish(owner string, resources []*resource.Resource) error {
 	if err != nil {
 		return err
 	}
-	kept := map[*Registry]bool{}
+	kept := map[string]bool{}
 	for _, r := range next.byName {
-		kept[r] = true
+		if r.ownCache() && r.cached != nil {
+			kept[r.prefix] = true
+		}
 	}
 	// The successor of a resource has the same keys: the old one leaves the cache
 	// before the new one comes.
 	for _, r := range old.byName {
-		if !kept[r] && r.ownCache() {
+		if r.ownCache() && !kept[r.prefix] {
 			s.config.Cache.Remove(r.prefix)
 		}
 	}
@@ -136,6 +138,12 @@ func (s *Set) Publish(owner string, resources []*resource.Resource) error {
 // have to be opened, have no cache yet.
 func (s *Set) plan(old *Table, parts []part) (next *Table, added []*Registry, err error) {
 	next = &Table{byName: map[schema.GroupVersionResource]*Registry{}, stored: map[schema.GroupResource]*Registry{}}
+	caches := map[string]*Registry{}
+	for _, r := range old.byName {
+		if r.ownCache() {
+			caches[r.prefix] = r
+		}
+	}
 	for _, p := range parts {
 		next.resources = append(next.resources, p.resources...)
 	}
@@ -159,6 +167,9 @@ func (s *Set) plan(old *Table, parts []part) (next *Table, added []*Registry, er
 		if r == nil || r.Resource != res || r.of != of {
 			if r, err = s.newRegistry(res, of); err != nil {
 				return nil, nil, err
+			}
+			if was := caches[r.prefix]; of == nil && was != nil && res.CacheKey != "" && res.CacheKey == was.Resource.CacheKey {
+				r.cached = was.cached
 			}
 			added = append(added, r)
 		}

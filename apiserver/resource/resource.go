@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/kube-openapi/pkg/validation/spec"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
@@ -45,6 +46,8 @@ type Resource struct {
 	StoragePrefix string
 	// New and NewList make empty objects: pointers to the Go types.
 	New, NewList func() runtime.Object
+	// ListKind is the kind of lists; empty means the kind with "List" behind it.
+	ListKind string
 	// Verbs served; nil means create, delete, deletecollection, get, list,
 	// patch, update and watch.
 	Verbs []string
@@ -76,8 +79,20 @@ type Resource struct {
 	Converter Converter
 	// Prune removes the fields of a decoded object that its kind does not know,
 	// and returns their paths, for types whose decoding does not find them out
-	// (unstructured ones). It runs on what clients send.
-	Prune func(obj runtime.Object) (unknown []string)
+	// (unstructured ones). It runs on what clients send, before Default; an error
+	// says that it is no object of its kind at all.
+	Prune func(obj runtime.Object) (unknown []string, err error)
+	// Restore mends an object read from the store, before Default: what an older
+	// server may have written.
+	Restore func(obj runtime.Object)
+	// CacheKey, where it is not empty: a resource that takes the place of another
+	// with the same keys and the same CacheKey decodes objects alike, and keeps
+	// its cache and its watches. See the server's Publish.
+	CacheKey string
+	// Schema describes the kind for openapi where its Go type does not
+	// (unstructured ones): without metadata, apiVersion and kind, which every kind
+	// has. nil is a schema that says nothing. The caller owns the result.
+	Schema func(v2 bool) *spec.Schema
 	// MergeSchema says how the fields of this kind merge in server-side apply, in
 	// all versions of it; nil means by the schema of the built-in types, or else by
 	// the structure of the objects. It is asked for when it is first needed.
@@ -257,6 +272,14 @@ type Objects interface {
 	Update(ctx context.Context, req Request, of schema.GroupResource, namespace, name string, change func(obj runtime.Object) error) (runtime.Object, error)
 	// Delete deletes as a DELETE request would.
 	Delete(ctx context.Context, req Request, of schema.GroupResource, namespace, name string, opts *metav1.DeleteOptions) (runtime.Object, error)
+}
+
+// ListGVK is the kind of lists in full.
+func (r *Resource) ListGVK() schema.GroupVersionKind {
+	if r.ListKind != "" {
+		return r.GVK.GroupVersion().WithKind(r.ListKind)
+	}
+	return r.GVK.GroupVersion().WithKind(r.GVK.Kind + "List")
 }
 
 // GroupVersionResource names the resource in full.

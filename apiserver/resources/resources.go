@@ -18,6 +18,7 @@ import (
 
 	"github.com/strake-io/strake/apiserver/allocator"
 	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/apiserver/resources/apiextensions"
 	"github.com/strake-io/strake/apiserver/resources/apps"
 	"github.com/strake-io/strake/apiserver/resources/authentication"
 	"github.com/strake-io/strake/apiserver/resources/authorization"
@@ -70,6 +71,7 @@ func BuiltIn(cfg Config) ([]*resource.Resource, error) {
 		core.Resources(core.Config{
 			Nodes: cfg.Nodes, Addresses: cfg.Addresses, Ports: cfg.Ports, EventTTL: cfg.EventTTL, IntN: cfg.IntN,
 		}),
+		apiextensions.Resources(),
 		apps.Resources(),
 		authentication.Resources(authentication.Config{Authenticator: cfg.Authenticator, Audiences: cfg.Audiences}),
 		authorization.Resources(authorization.Config{Authorizer: cfg.Authorizer, Rules: cfg.Rules}),

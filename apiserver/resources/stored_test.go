@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/apitesting/fuzzer"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metafuzzer "k8s.io/apimachinery/pkg/apis/meta/fuzzer"
@@ -232,6 +233,21 @@ func wireFuncs(serializer.CodecFactory) []any {
 			if !json.Valid(raw.Raw) {
 				raw.Raw = []byte(`{"a":1}`)
 			}
+		},
+		// A schema holds itself in a dozen ways: at random it would never end.
+		func(schema *apiextensionsv1.JSONSchemaProps, c randfill.Continue) {
+			leaf := apiextensionsv1.JSONSchemaProps{Type: "string", Description: c.String(8), Nullable: c.Bool()}
+			c.FillNoCustom(&leaf.MaxLength)
+			*schema = apiextensionsv1.JSONSchemaProps{
+				Type: "object", Description: c.String(8), Required: []string{c.String(4)},
+				Properties: map[string]apiextensionsv1.JSONSchemaProps{"a": leaf}, AllOf: []apiextensionsv1.JSONSchemaProps{leaf}, Not: &leaf,
+				Items:                &apiextensionsv1.JSONSchemaPropsOrArray{Schema: &leaf},
+				AdditionalProperties: &apiextensionsv1.JSONSchemaPropsOrBool{Allows: true, Schema: &leaf},
+				Default:              &apiextensionsv1.JSON{Raw: []byte(`{"a":1}`)}, Enum: []apiextensionsv1.JSON{{Raw: []byte(`1`)}, {Raw: []byte(`"x"`)}},
+			}
+			c.FillNoCustom(&schema.XPreserveUnknownFields)
+			c.Fill(&schema.XValidations)
+			c.FillNoCustom(&schema.XListMapKeys)
 		},
 	}
 }
