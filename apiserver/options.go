@@ -76,6 +76,8 @@ func (x *exchange) includeObject() (metav1.IncludeObjectPolicy, error) {
 
 // writeOptions are those that create, update and patch have in common.
 type writeOptions struct {
+	// given is what the request said.
+	given      registry.Options
 	dryRun     bool
 	manager    string
 	validation string
@@ -101,13 +103,14 @@ func (x *exchange) updateOptions() (writeOptions, error) {
 }
 
 func (x *exchange) writeOptions(dryRun []string, manager, fieldValidation string, force *bool) writeOptions {
+	given := registry.Options{DryRun: dryRun, FieldManager: manager, FieldValidation: fieldValidation}
 	if manager == "" {
 		manager = agentName(x.r.UserAgent())
 	}
 	if fieldValidation == "" {
 		fieldValidation = metav1.FieldValidationWarn
 	}
-	return writeOptions{dryRun: len(dryRun) > 0, manager: manager, validation: fieldValidation, force: force != nil && *force}
+	return writeOptions{given: given, dryRun: len(dryRun) > 0, manager: manager, validation: fieldValidation, force: force != nil && *force}
 }
 
 // agentName is the field manager of a client that names none: what is before the

@@ -31,7 +31,7 @@ func (x *exchange) patch() error {
 	if err != nil {
 		return err
 	}
-	write := x.write("patch", opts.dryRun, opts.manager)
+	write := x.write("patch", opts)
 	var change registry.Change
 	if kind == types.ApplyYAMLPatchType {
 		if change, err = x.applyPatch(write, opts, body); err != nil {
@@ -182,7 +182,7 @@ func (x *exchange) applyPatch(write registry.Write, opts writeOptions, body []by
 	merge := func(live runtime.Object) (runtime.Object, error) {
 		return x.registry.Merge(write, live, wanted.DeepCopy(), opts.force)
 	}
-	change := registry.Change{Applied: true, To: merge}
+	change := registry.Change{Applied: true, To: merge, MayCreate: x.mayCreate}
 	if x.sub != nil {
 		return change, nil
 	}

@@ -364,10 +364,10 @@ func (x *exchange) recoverPanic() {
 }
 
 // write is what the registry is told of this request's writes.
-func (x *exchange) write(verb string, dryRun bool, manager string) registry.Write {
+func (x *exchange) write(verb string, opts writeOptions) registry.Write {
 	req := resource.Request{
 		User: x.user, Verb: verb, Namespace: x.namespace(), Name: x.info.Name,
-		Subresource: x.info.Subresource, DryRun: dryRun,
+		Subresource: x.info.Subresource, DryRun: opts.dryRun,
 	}
 	if x.sub != nil && x.sub.Connect != nil {
 		req.Query = x.query
@@ -376,10 +376,26 @@ func (x *exchange) write(verb string, dryRun bool, manager string) registry.Writ
 		}
 	}
 	return registry.Write{
-		Request: req,
-		Manager: manager,
-		Warn:    x.warn,
+		Request:  req,
+		Manager:  opts.manager,
+		Options:  opts.given,
+		Warn:     x.warn,
+		Annotate: x.annotate,
 	}
+}
+
+// annotate takes what admission adds to the audit record of the request, which is
+// the log: nothing else keeps one.
+func (x *exchange) annotate(key, value string) {
+	x.config.Logger.V(2).Info("Audit annotation", "verb", x.info.Verb, "path", x.info.Path, "user", x.user.GetName(), "key", key, "value", value)
+}
+
+// mayCreate authorises what turns out to be a create, for the verbs that were
+// authorised as something else.
+func (x *exchange) mayCreate() error {
+	a := x.attributes()
+	a.Verb = "create"
+	return x.authorise(a)
 }
 
 // accepts picks what to answer with.

@@ -16,7 +16,6 @@ import (
 	"github.com/strake-io/strake/apiserver/codec"
 	"github.com/strake-io/strake/apiserver/discovery"
 	"github.com/strake-io/strake/apiserver/registry"
-	"github.com/strake-io/strake/apiserver/resource"
 )
 
 var errUIDGiven = errors.New("uid mismatch: the provided object specified a uid, and no existing object was found")
@@ -83,8 +82,8 @@ func (x *exchange) createBelow() error {
 		accessor.SetName(x.info.Name)
 		accessor.SetNamespace(x.namespace())
 	}
-	write := x.write("create", opts.dryRun, opts.manager)
-	if err := x.admitBelow(admission.Create, write.Request, gvk, obj); err != nil {
+	write := x.write("create", opts)
+	if obj, err = x.admitBelow(admission.Create, write, gvk, obj); err != nil {
 		return err
 	}
 	result, err := x.sub.Create(x.r.Context(), write.Request, obj, x.set)
@@ -95,25 +94,34 @@ func (x *exchange) createBelow() error {
 	return nil
 }
 
-// admitBelow runs admission for what does not go through the registry.
-func (x *exchange) admitBelow(op admission.Operation, req resource.Request, gvk schema.GroupVersionKind, obj runtime.Object) error {
-	a := &admission.Attributes{
-		Operation: op, Kind: gvk, Resource: x.registry.GroupVersionResource(), Subresource: x.sub.Name,
-		Namespace: req.Namespace, Name: req.Name, Object: obj, User: x.user, DryRun: req.DryRun, Objects: x.set, Warn: x.warn,
-	}
+// admitBelow runs admission for what does not go through the registry, and returns
+// what it makes of obj.
+func (x *exchange) admitBelow(op admission.Operation, write registry.Write, gvk schema.GroupVersionKind, obj runtime.Object) (runtime.Object, error) {
+	a := x.registry.Attributes(&write, op, gvk, obj, nil)
 	chain := admission.Chain(x.config.Admission)
 	if err := chain.Admit(x.r.Context(), a); err != nil {
-		return err
+		return nil, err
 	}
-	return chain.Validate(x.r.Context(), a)
+	return a.Object, chain.Validate(x.r.Context(), a)
 }
 
+// connect hands the request over. What connects has options, a type of its own;
+// what has none (log) is a read, which is not admitted.
 func (x *exchange) connect() error {
-	req := x.write(x.info.Verb, false, "").Request
-	if err := x.admitBelow(admission.Connect, req, x.resource.GVK, nil); err != nil {
-		return err
+	write := x.write(x.info.Verb, writeOptions{})
+	if x.sub.New != nil {
+		if x.query.Has("dryRun") {
+			return apierrors.NewBadRequest("dryRun is not supported")
+		}
+		opts, err := connectOptions(x.sub.New(), write.Request)
+		if err != nil {
+			return err
+		}
+		if _, err := x.admitBelow(admission.Connect, write, x.sub.GVK, opts); err != nil {
+			return err
+		}
 	}
-	handler, err := x.sub.Connect(x.r.Context(), req, x.set)
+	handler, err := x.sub.Connect(x.r.Context(), write.Request, x.set)
 	if err != nil {
 		return err
 	}
@@ -186,8 +194,10 @@ func (x *exchange) projectedChange(gvk schema.GroupVersionKind, make func() runt
 			return x.patched(kind, opts, body, projected, gvk, make)
 		}
 	}
-	return x.write(x.info.Verb, opts.dryRun, opts.manager), registry.Change{
-		To: func(old runtime.Object) (runtime.Object, error) { return x.reproject(gvk, old, next) },
+	write := x.write(x.info.Verb, opts)
+	return write, registry.Change{
+		Shown: x.shown(gvk),
+		To:    func(old runtime.Object) (runtime.Object, error) { return x.reproject(write, gvk, old, next) },
 	}, nil
 }
 
@@ -197,10 +207,10 @@ func (x *exchange) projectedApply(gvk schema.GroupVersionKind, make func() runti
 	if err != nil {
 		return registry.Write{}, registry.Change{}, err
 	}
-	write := x.write(x.info.Verb, opts.dryRun, opts.manager)
-	return write, registry.Change{Applied: true, To: func(old runtime.Object) (runtime.Object, error) {
+	write := x.write(x.info.Verb, opts)
+	return write, registry.Change{Applied: true, Shown: x.shown(gvk), To: func(old runtime.Object) (runtime.Object, error) {
 		var entries []metav1.ManagedFieldsEntry
-		obj, err := x.reproject(gvk, old, func(projected runtime.Object) (applied runtime.Object, err error) {
+		obj, err := x.reproject(write, gvk, old, func(projected runtime.Object) (applied runtime.Object, err error) {
 			applied, entries, err = x.registry.MergeScale(write, old, projected, wanted.DeepCopy(), opts.force)
 			return applied, err
 		})
@@ -216,8 +226,13 @@ func (x *exchange) projectedApply(gvk schema.GroupVersionKind, make func() runti
 	}}, nil
 }
 
+// shown is the object as the sub-resource shows it to admission.
+func (x *exchange) shown(gvk schema.GroupVersionKind) *registry.Shown {
+	return &registry.Shown{Kind: gvk, Read: x.sub.Projection.Read}
+}
+
 // reproject changes an object through its projection.
-func (x *exchange) reproject(gvk schema.GroupVersionKind, old runtime.Object, next func(runtime.Object) (runtime.Object, error)) (runtime.Object, error) {
+func (x *exchange) reproject(write registry.Write, gvk schema.GroupVersionKind, old runtime.Object, next func(runtime.Object) (runtime.Object, error)) (runtime.Object, error) {
 	projection := x.sub.Projection
 	before, err := projection.Read(old)
 	if err != nil {
@@ -225,6 +240,9 @@ func (x *exchange) reproject(gvk schema.GroupVersionKind, old runtime.Object, ne
 	}
 	after, err := next(before)
 	if err != nil {
+		return nil, err
+	}
+	if after, err = x.registry.AdmitShown(x.r.Context(), write, gvk, after, before); err != nil {
 		return nil, err
 	}
 	accessor, err := meta.Accessor(after)

@@ -27,7 +27,7 @@ func (x *exchange) createUnstored() error {
 	if err != nil {
 		return err
 	}
-	write := x.write("create", opts.dryRun, opts.manager)
+	write := x.write("create", opts)
 	if accessor, err := meta.Accessor(obj); err == nil {
 		if ns := accessor.GetNamespace(); res.Namespaced && ns != "" && ns != x.namespace() {
 			return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
@@ -38,14 +38,12 @@ func (x *exchange) createUnstored() error {
 	if res.Default != nil {
 		res.Default(obj)
 	}
-	a := &admission.Attributes{
-		Operation: admission.Create, Kind: res.GVK, Resource: x.registry.GroupVersionResource(),
-		Namespace: write.Namespace, Name: write.Name, Object: obj, User: x.user, DryRun: write.DryRun, Objects: x.set, Warn: x.warn,
-	}
+	a := x.registry.Attributes(&write, admission.Create, res.GVK, obj, nil)
 	chain := admission.Chain(x.config.Admission)
 	if err := chain.Admit(x.r.Context(), a); err != nil {
 		return err
 	}
+	obj = a.Object
 	if res.PrepareForCreate != nil {
 		res.PrepareForCreate(write.Request, obj)
 	}

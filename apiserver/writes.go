@@ -29,7 +29,7 @@ func (x *exchange) create() error {
 	if err != nil {
 		return err
 	}
-	created, err := x.registry.Create(x.r.Context(), x.write("create", opts.dryRun, opts.manager), obj)
+	created, err := x.registry.Create(x.r.Context(), x.write("create", opts), obj)
 	if err != nil {
 		return err
 	}
@@ -58,13 +58,14 @@ func (x *exchange) update() error {
 	change := registry.Change{
 		To:          func(runtime.Object) (runtime.Object, error) { return obj.DeepCopyObject(), nil },
 		Conditional: true,
+		MayCreate:   x.mayCreate,
 	}
 	if x.sub != nil {
 		change.View = x.sub.View
 	} else if x.resource.AllowCreateOnUpdate {
 		change.Create = func() (runtime.Object, error) { return obj.DeepCopyObject(), nil }
 	}
-	updated, created, err := x.registry.Update(x.r.Context(), x.write("update", opts.dryRun, opts.manager), change)
+	updated, created, err := x.registry.Update(x.r.Context(), x.write("update", opts), change)
 	if err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ func (x *exchange) delete() error {
 	if err != nil {
 		return err
 	}
-	obj, gone, err := x.registry.Delete(x.r.Context(), x.write("delete", len(opts.DryRun) > 0, ""), opts)
+	obj, gone, err := x.registry.Delete(x.r.Context(), x.write("delete", writeOptions{dryRun: len(opts.DryRun) > 0}), opts)
 	if err != nil {
 		return err
 	}
@@ -149,7 +150,7 @@ func (x *exchange) deleteCollection() error {
 	if err != nil {
 		return err
 	}
-	deleted, revision, err := x.registry.DeleteCollection(x.r.Context(), x.write("deletecollection", len(opts.DryRun) > 0, ""),
+	deleted, revision, err := x.registry.DeleteCollection(x.r.Context(), x.write("deletecollection", writeOptions{dryRun: len(opts.DryRun) > 0}),
 		registry.ListOptions{
 			Selection: x.selection(list), Version: list.ResourceVersion, Match: list.ResourceVersionMatch,
 			Limit: list.Limit, Continue: list.Continue,

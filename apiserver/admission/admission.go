@@ -1,16 +1,13 @@
 // Package admission is where a write is looked at as a whole, after it has been
 // authorised and decoded: plugins may change it, then others may refuse it.
+//
+// A [Plugin] is a [Mutator], a [Validator] or both; a [Chain] calls them in order
+// with the [Attributes] of a write. The packages below hold the plugins: those that
+// are built in, webhook (calls out over HTTPS) and policy (CEL).
 package admission
 
 import (
 	"context"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apiserver/pkg/authentication/user"
-
-	"github.com/strake-io/strake/apiserver/resource"
 )
 
 // Operation is what is done to the object.
@@ -23,28 +20,6 @@ const (
 	Connect Operation = "CONNECT"
 )
 
-// Attributes describe one write.
-type Attributes struct {
-	Operation Operation
-	// Kind and Resource of what travels: for a sub-resource with a type of its
-	// own (pods/eviction), Kind is that type's.
-	Kind            schema.GroupVersionKind
-	Resource        schema.GroupVersionResource
-	Subresource     string
-	Namespace, Name string
-	// Object is the new state, which a [Mutator] may change; nil on Delete and
-	// Connect. Old is the stored state, read-only; nil on Create and Connect.
-	Object, Old runtime.Object
-	User        user.Info
-	DryRun      bool
-	// DeleteOptions of a Delete.
-	DeleteOptions *metav1.DeleteOptions
-	// Objects reads what a decision depends on.
-	Objects resource.Objects
-	// Warn sends a warning to the client.
-	Warn func(message string)
-}
-
 // Plugin takes part in admission by implementing [Mutator], [Validator] or both.
 // It is called for every operation on every resource and passes over what is not
 // its concern. Plugins run in the order of the configuration and are safe for
@@ -54,8 +29,10 @@ type Plugin interface {
 	Name() string
 }
 
-// Mutator changes a.Object before it is validated. Its errors are API errors and
-// refuse the write.
+// Mutator changes a.Object before it is validated, or puts another object of the
+// same type in its place. Its errors are API errors and refuse the write. On an
+// update that is repeated because another writer came first it is called again,
+// and so it is when a later plugin has asked for that ([Attributes.Reinvoke]).
 type Mutator interface {
 	Plugin
 	Admit(ctx context.Context, a *Attributes) error
@@ -81,8 +58,16 @@ func (c Chain) Mutates() bool {
 	return false
 }
 
-// Admit runs the mutators.
+// Admit runs the mutators, and once more where one of them asked for it.
 func (c Chain) Admit(ctx context.Context, a *Attributes) error {
+	if err := c.admit(ctx, a); err != nil || !a.again.wanted {
+		return err
+	}
+	a.again.running = true
+	return c.admit(ctx, a)
+}
+
+func (c Chain) admit(ctx context.Context, a *Attributes) error {
 	for _, p := range c {
 		if m, ok := p.(Mutator); ok {
 			if err := m.Admit(ctx, a); err != nil {

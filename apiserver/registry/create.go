@@ -26,8 +26,12 @@ type Write struct {
 	resource.Request
 	// Manager of the fields that the request sets; "" records none.
 	Manager string
+	// Options that the request gave, for admission.
+	Options Options
 	// Warn sends a warning to the client; may be nil.
 	Warn func(message string)
+	// Annotate adds to the request's audit record; may be nil.
+	Annotate func(key, value string)
 	// Trusted skips admission: the server itself writes, on behalf of a
 	// request that has been admitted.
 	Trusted bool
@@ -42,43 +46,9 @@ func (w *Write) warn(messages []string) {
 	}
 }
 
-// attributes of a write, for admission.
-func (r *Registry) attributes(w *Write, op admission.Operation, obj, old runtime.Object) *admission.Attributes {
-	a := &admission.Attributes{
-		Operation: op, Kind: r.Resource.GVK, Resource: r.GroupVersionResource(), Subresource: w.Subresource,
-		Namespace: w.Namespace, Name: w.Name, Object: obj, Old: old,
-		User: w.User, DryRun: w.DryRun, Objects: r.set, Warn: w.Warn,
-	}
-	if a.Warn == nil {
-		a.Warn = func(string) {}
-	}
-	return a
-}
-
 // GroupVersionResource names the resource in full.
 func (r *Registry) GroupVersionResource() schema.GroupVersionResource {
 	return r.Resource.GroupVersionResource()
-}
-
-func (r *Registry) admitMutate(ctx context.Context, w *Write, a *admission.Attributes) error {
-	chain := r.set.config.Admission
-	if w.Trusted || !chain.Mutates() {
-		return nil
-	}
-	if err := chain.Admit(ctx, a); err != nil {
-		return err
-	}
-	if a.Object != nil && r.Resource.Default != nil {
-		r.Resource.Default(a.Object)
-	}
-	return nil
-}
-
-func (r *Registry) admitValidate(ctx context.Context, w *Write, a *admission.Attributes) error {
-	if w.Trusted {
-		return nil
-	}
-	return r.set.config.Admission.Validate(ctx, a)
 }
 
 const maxGenerateTries = 8
@@ -86,34 +56,12 @@ const maxGenerateTries = 8
 // Create writes a new object, which belongs to the registry from here on. It has
 // been decoded, and comes back with everything the server adds.
 func (r *Registry) Create(ctx context.Context, w Write, obj runtime.Object) (runtime.Object, error) {
-	accessor, err := meta.Accessor(obj)
-	if err != nil {
-		return nil, apierrors.NewInternalError(err)
-	}
-	generate := accessor.GetGenerateName()
-	generated := accessor.GetName() == "" && generate != ""
-	for try := 1; ; try++ {
-		attempt := obj
-		if generated {
-			// A name that is taken means another try from the start: the name may
-			// have been copied into the object.
-			attempt = obj.DeepCopyObject()
-			if accessor, err = meta.Accessor(attempt); err != nil {
-				return nil, apierrors.NewInternalError(err)
-			}
-			accessor.SetName(r.set.config.Names.Generate(generate))
-		}
-		created, err := r.create(ctx, w, attempt)
-		if !generated || !apierrors.IsAlreadyExists(err) {
-			return created, err
-		}
-		if try == maxGenerateTries {
-			return nil, apierrors.NewGenerateNameConflict(r.Resource.GroupResource(), accessor.GetName(), 1)
-		}
-	}
+	return r.create(ctx, w, obj, nil)
 }
 
-func (r *Registry) create(ctx context.Context, w Write, obj runtime.Object) (runtime.Object, error) {
+// create is Create with a last question of whether the user may, for requests that
+// were not authorised to create.
+func (r *Registry) create(ctx context.Context, w Write, obj runtime.Object, may func() error) (runtime.Object, error) {
 	res := r.Resource
 	accessor, err := meta.Accessor(obj)
 	if err != nil {
@@ -127,9 +75,10 @@ func (r *Registry) create(ctx context.Context, w Write, obj runtime.Object) (run
 	}
 	w.Name = accessor.GetName()
 
-	// What only the server sets.
-	accessor.SetUID(r.set.config.Names.UID())
-	accessor.SetCreationTimestamp(metav1.NewTime(time.Now().Truncate(time.Second)))
+	// What only the server sets. The mutators see it empty, as the name that is to
+	// be generated.
+	accessor.SetUID("")
+	accessor.SetCreationTimestamp(metav1.Time{})
 	accessor.SetDeletionTimestamp(nil)
 	accessor.SetDeletionGracePeriodSeconds(nil)
 	accessor.SetSelfLink("")
@@ -139,10 +88,44 @@ func (r *Registry) create(ctx context.Context, w Write, obj runtime.Object) (run
 		res.Default(obj)
 	}
 	obj = r.own(w, "", res.New(), obj)
-	attributes := r.attributes(&w, admission.Create, obj, nil)
-	if err := r.admitMutate(ctx, &w, attributes); err != nil {
+	if obj, err = r.admitMutate(ctx, &w, r.attributes(&w, admission.Create, obj, nil)); err != nil {
 		return nil, err
 	}
+	if accessor, err = meta.Accessor(obj); err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	accessor.SetUID(r.set.config.Names.UID())
+	accessor.SetCreationTimestamp(metav1.NewTime(time.Now().Truncate(time.Second)))
+
+	generate := accessor.GetGenerateName()
+	if accessor.GetName() != "" || generate == "" {
+		return r.finishCreate(ctx, w, obj, may)
+	}
+	for try := 1; ; try++ {
+		// A name that is taken means another: it may have been copied into the object.
+		attempt := obj.DeepCopyObject()
+		if accessor, err = meta.Accessor(attempt); err != nil {
+			return nil, apierrors.NewInternalError(err)
+		}
+		accessor.SetName(r.set.config.Names.Generate(generate))
+		created, err := r.finishCreate(ctx, w, attempt, may)
+		if !apierrors.IsAlreadyExists(err) {
+			return created, err
+		}
+		if try == maxGenerateTries {
+			return nil, apierrors.NewGenerateNameConflict(r.Resource.GroupResource(), accessor.GetName(), 1)
+		}
+	}
+}
+
+// finishCreate is what comes after the mutators: obj has its name.
+func (r *Registry) finishCreate(ctx context.Context, w Write, obj runtime.Object, may func() error) (runtime.Object, error) {
+	res := r.Resource
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	w.Name = accessor.GetName()
 
 	// Prepare and validate.
 	if res.PrepareForCreate != nil {
@@ -160,7 +143,12 @@ func (r *Registry) create(ctx context.Context, w Write, obj runtime.Object) (run
 	}
 
 	// Admit (validate), then store.
-	if err := r.admitValidate(ctx, &w, attributes); err != nil {
+	if may != nil {
+		if err := may(); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.admitValidate(ctx, &w, r.attributes(&w, admission.Create, obj, nil)); err != nil {
 		return nil, err
 	}
 	finish, err := r.begin(ctx, w, obj, nil)

@@ -71,7 +71,10 @@ func (r *Registry) delete(ctx context.Context, w Write, key string, opts *metav1
 	}
 	if !w.Trusted {
 		attributes := r.attributes(&w, admission.Delete, nil, current.obj)
-		attributes.DeleteOptions = opts
+		attributes.Options = deleteOptions(opts)
+		if w.Verb == "deletecollection" {
+			attributes.Name = ""
+		}
 		if err := r.set.config.Admission.Admit(ctx, attributes); err != nil {
 			return nil, false, nil, err
 		}

@@ -54,6 +54,9 @@ type Table struct {
 	resources []*resource.Resource
 	byName    map[schema.GroupVersionResource]*Registry
 	stored    map[schema.GroupResource]*Registry
+	byKind    map[schema.GroupVersionKind]*Registry
+	// faces are the registries that show the objects of one, itself among them.
+	faces map[*Registry][]*Registry
 }
 
 // Resources that are served, in the order in which they were declared. Read-only.
@@ -137,7 +140,10 @@ func (s *Set) Publish(owner string, resources []*resource.Resource) error {
 // plan makes the next table. Registries that are new, in the order in which they
 // have to be opened, have no cache yet.
 func (s *Set) plan(old *Table, parts []part) (next *Table, added []*Registry, err error) {
-	next = &Table{byName: map[schema.GroupVersionResource]*Registry{}, stored: map[schema.GroupResource]*Registry{}}
+	next = &Table{
+		byName: map[schema.GroupVersionResource]*Registry{}, stored: map[schema.GroupResource]*Registry{},
+		byKind: map[schema.GroupVersionKind]*Registry{}, faces: map[*Registry][]*Registry{},
+	}
 	caches := map[string]*Registry{}
 	for _, r := range old.byName {
 		if r.ownCache() {
@@ -179,6 +185,13 @@ func (s *Set) plan(old *Table, parts []part) (next *Table, added []*Registry, er
 		} else if res.StoredAs == nil && res.Create == nil {
 			return nil, nil, fmt.Errorf("resource %s is stored in two versions", gr)
 		}
+	}
+	for _, res := range next.resources {
+		r := next.byName[res.GroupVersionResource()]
+		if next.byKind[res.GVK] == nil {
+			next.byKind[res.GVK] = r
+		}
+		next.faces[r.stem()] = append(next.faces[r.stem()], r)
 	}
 	return next, added, disjoint(next)
 }

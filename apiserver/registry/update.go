@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/strake-io/strake/apiserver/admission"
@@ -35,10 +36,21 @@ type Change struct {
 	Conditional bool
 	// Create makes the object where there is none; nil makes that 404.
 	Create func() (runtime.Object, error)
+	// MayCreate is asked before what Create made is admitted; nil allows it.
+	MayCreate func() error
 	// View writes through a sub-resource; nil is the resource itself.
 	View *resource.View
+	// Shown is how a sub-resource shows the object to admission: To has run the
+	// mutators on what it shows ([Registry.AdmitShown]).
+	Shown *Shown
 	// Raw skips preparation and validation: see resource.Objects.
 	Raw bool
+}
+
+// Shown is an object as another type.
+type Shown struct {
+	Kind schema.GroupVersionKind
+	Read func(obj runtime.Object) (runtime.Object, error)
 }
 
 // Update changes an object. created says that there was none.
@@ -63,7 +75,7 @@ func (r *Registry) Update(ctx context.Context, w Write, change Change) (obj runt
 			if change.Applied {
 				fresh.Manager = ""
 			}
-			obj, err = r.create(ctx, fresh, obj)
+			obj, err = r.create(ctx, fresh, obj, change.MayCreate)
 			if !apierrors.IsAlreadyExists(err) {
 				return obj, true, err
 			}
@@ -127,9 +139,13 @@ func (r *Registry) update(ctx context.Context, w Write, change Change, key strin
 			return nil, nil, apierrors.NewInvalid(res.GVK.GroupKind(), w.Name, errs)
 		}
 	}
-	attributes := r.attributes(&w, admission.Update, obj, old)
-	if err := r.admitMutate(ctx, &w, attributes); err != nil {
-		return nil, nil, err
+	if change.Shown == nil {
+		if obj, err = r.admitMutate(ctx, &w, r.attributes(&w, admission.Update, obj, old)); err != nil {
+			return nil, nil, err
+		}
+		if accessor, err = meta.Accessor(obj); err != nil {
+			return nil, nil, apierrors.NewInternalError(err)
+		}
 	}
 
 	// Prepare and validate, admit (validate).
@@ -137,7 +153,7 @@ func (r *Registry) update(ctx context.Context, w Write, change Change, key strin
 		if err := r.check(w, change, obj, old, accessor, oldAccessor); err != nil {
 			return nil, nil, err
 		}
-		if err := r.admitValidate(ctx, &w, attributes); err != nil {
+		if err := r.admitUpdate(ctx, w, change, obj, old); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -150,6 +166,21 @@ func (r *Registry) update(ctx context.Context, w Write, change Change, key strin
 	result, retry, err := r.replace(ctx, w, key, obj, accessor, oldAccessor, current)
 	finish(err == nil && retry == nil && !w.DryRun)
 	return result, retry, err
+}
+
+// admitUpdate runs the validators on an update, as its sub-resource shows it.
+func (r *Registry) admitUpdate(ctx context.Context, w Write, change Change, obj, old runtime.Object) (err error) {
+	kind := r.Resource.GVK
+	if change.Shown != nil && !w.Trusted {
+		kind = change.Shown.Kind
+		if obj, err = change.Shown.Read(obj); err != nil {
+			return err
+		}
+		if old, err = change.Shown.Read(old); err != nil {
+			return err
+		}
+	}
+	return r.admitValidate(ctx, &w, r.Attributes(&w, admission.Update, kind, obj, old))
 }
 
 // checkIdentity makes sure that obj is about the same object, and is based on the

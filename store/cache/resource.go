@@ -146,6 +146,16 @@ func (r *Resource) newest() *Snapshot {
 	return &Snapshot{revision: max(revision, v.revision), version: v, resource: r}
 }
 
+// Changed is the revision of the newest write to the resource that the cache has
+// seen: while it stays the same, so does every entry. It waits for the resource to
+// be loaded, and for nothing else.
+func (r *Resource) Changed(ctx context.Context) (int64, error) {
+	if err := r.waitReady(ctx); err != nil {
+		return 0, err
+	}
+	return r.current.Load().revision, nil
+}
+
 func (r *Resource) waitReady(ctx context.Context) error {
 	select {
 	case <-r.gone:
