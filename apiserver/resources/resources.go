@@ -27,6 +27,8 @@ import (
 	"github.com/strake-io/strake/apiserver/resources/discovery"
 	"github.com/strake-io/strake/apiserver/resources/events"
 	"github.com/strake-io/strake/apiserver/resources/networking"
+	"github.com/strake-io/strake/apiserver/resources/node"
+	"github.com/strake-io/strake/apiserver/resources/storage"
 )
 
 // Config is what the built-in resources need from the host.
@@ -79,5 +81,7 @@ func BuiltIn(cfg Config) ([]*resource.Resource, error) {
 		discovery.Resources(),
 		events.Resources(cfg.EventTTL),
 		networking.Resources(),
+		node.Resources(),
+		storage.Resources(),
 	), nil
 }

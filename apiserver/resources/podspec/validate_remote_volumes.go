@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/strake-io/strake/apiserver/resources/rules"
+	"github.com/strake-io/strake/apiserver/resources/volumes"
 )
 
 // validateRemoteSources checks the sources that name storage outside the node,
@@ -41,21 +42,7 @@ func validateRemoteSources(s *corev1.VolumeSource, source func(bool, string, fun
 		if s.Ephemeral.VolumeClaimTemplate == nil {
 			return field.ErrorList{field.Required(at.Child("volumeClaimTemplate"), "")}
 		}
-		spec, specPath := &s.Ephemeral.VolumeClaimTemplate.Spec, at.Child("volumeClaimTemplate", "spec")
-		var errs field.ErrorList
-		if len(spec.AccessModes) == 0 {
-			errs = append(errs, field.Required(specPath.Child("accessModes"), "at least 1 access mode is required"))
-		}
-		for _, m := range spec.AccessModes {
-			errs = append(errs, rules.OneOf(m, specPath.Child("accessModes"),
-				corev1.ReadOnlyMany, corev1.ReadWriteMany, corev1.ReadWriteOnce, corev1.ReadWriteOncePod)...)
-		}
-		if q, ok := spec.Resources.Requests[corev1.ResourceStorage]; !ok {
-			errs = append(errs, field.Required(specPath.Child("resources").Key(string(corev1.ResourceStorage)), ""))
-		} else if q.Sign() <= 0 {
-			errs = append(errs, field.Invalid(specPath.Child("resources").Key(string(corev1.ResourceStorage)), q.String(), "must be greater than zero"))
-		}
-		return errs
+		return volumes.ClaimSpec(&s.Ephemeral.VolumeClaimTemplate.Spec, at.Child("volumeClaimTemplate", "spec"))
 	})
 	none := func(*field.Path) field.ErrorList { return nil }
 	source(s.GCEPersistentDisk != nil, "gcePersistentDisk", func(at *field.Path) field.ErrorList { return all(at, "pdName", s.GCEPersistentDisk.PDName) })

@@ -106,7 +106,7 @@ func containerResource(name corev1.ResourceName, path *field.Path) field.ErrorLi
 	if !strings.Contains(string(name), "/") {
 		switch {
 		case name == corev1.ResourceCPU, name == corev1.ResourceMemory, name == corev1.ResourceEphemeralStorage, isHugePages(name):
-		case standardResource(name):
+		case StandardResource(name):
 			return field.ErrorList{field.Invalid(path, string(name), "must be a standard resource for containers")}
 		default:
 			return field.ErrorList{
@@ -183,7 +183,9 @@ func extended(name corev1.ResourceName) bool {
 // overcommits says that limits may exceed requests.
 func overcommits(name corev1.ResourceName) bool { return native(name) && !isHugePages(name) }
 
-func standardResource(name corev1.ResourceName) bool {
+// StandardResource says that a resource without a domain is one of Kubernetes' own,
+// of pods or of quotas.
+func StandardResource(name corev1.ResourceName) bool {
 	switch name {
 	case corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage, corev1.ResourceRequestsCPU,
 		corev1.ResourceRequestsMemory, corev1.ResourceRequestsEphemeralStorage, corev1.ResourceLimitsCPU,
@@ -194,4 +196,20 @@ func standardResource(name corev1.ResourceName) bool {
 		return true
 	}
 	return isHugePages(name) || strings.HasPrefix(string(name), corev1.ResourceRequestsHugePagesPrefix)
+}
+
+// ResourceName checks the name of a resource that something may be limited by.
+func ResourceName(name corev1.ResourceName, path *field.Path) field.ErrorList {
+	if messages := validation.IsQualifiedName(string(name)); len(messages) > 0 {
+		return rules.Matches(name, path, messages)
+	}
+	if !strings.Contains(string(name), "/") && !StandardResource(name) {
+		return field.ErrorList{field.Invalid(path, name, "must be a standard resource type or fully qualified")}
+	}
+	return nil
+}
+
+// ValidateOverhead checks what a runtime adds to each pod.
+func ValidateOverhead(list corev1.ResourceList, path *field.Path) field.ErrorList {
+	return validateQuantities(list, path)
 }

@@ -85,6 +85,11 @@ func validateSource(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
 	return errs
 }
 
+// ValidateSource checks one volume source that pods and persistent volumes share.
+func ValidateSource(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
+	return validateSource(s, path)
+}
+
 func validateHostPath(h *corev1.HostPathVolumeSource, path *field.Path) field.ErrorList {
 	if h.Path == "" {
 		return field.ErrorList{field.Required(path.Child("path"), "")}

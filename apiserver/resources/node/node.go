@@ -1,0 +1,61 @@
+// Package node declares the resources of node.k8s.io/v1: runtime classes.
+package node
+
+import (
+	"time"
+
+	nodev1 "k8s.io/api/node/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/apiserver/resources/columns"
+	"github.com/strake-io/strake/apiserver/resources/podspec"
+	"github.com/strake-io/strake/apiserver/resources/rules"
+	"github.com/strake-io/strake/apiserver/resources/typed"
+)
+
+// Resources are the group's resources.
+func Resources() []*resource.Resource {
+	return []*resource.Resource{{
+		GVK: nodev1.SchemeGroupVersion.WithKind("RuntimeClass"), Plural: "runtimeclasses", Singular: "runtimeclass", StoragePrefix: "runtimeclasses",
+		New: typed.New[nodev1.RuntimeClass], NewList: typed.New[nodev1.RuntimeClassList],
+		Strategy: resource.Strategy{
+			Validate: typed.Validate(validateRuntimeClass),
+			ValidateUpdate: typed.Change(func(c, old *nodev1.RuntimeClass) field.ErrorList {
+				return rules.Immutable(c.Handler, old.Handler, field.NewPath("handler"))
+			}),
+			NameError: apivalidation.NameIsDNSSubdomain, ReturnsDeleted: true,
+		},
+		Table: resource.Table{
+			Columns: []metav1.TableColumnDefinition{
+				columns.Name(), columns.String("Handler", nodev1.RuntimeClass{}.SwaggerDoc()["handler"]), columns.Created(),
+			},
+			Cells: typed.Cells(func(c *nodev1.RuntimeClass, now time.Time) []any {
+				return []any{c.Name, c.Handler, columns.Age(c.CreationTimestamp, now)}
+			}),
+		},
+	}}
+}
+
+func validateRuntimeClass(c *nodev1.RuntimeClass) field.ErrorList {
+	errs := rules.Label(c.Handler, field.NewPath("handler"))
+	if c.Overhead != nil {
+		errs = append(errs, podspec.ValidateOverhead(c.Overhead.PodFixed, field.NewPath("overhead", "podFixed"))...)
+	}
+	if s := c.Scheduling; s != nil {
+		path := field.NewPath("scheduling")
+		errs = append(errs, rules.Labels(s.NodeSelector, path.Child("nodeSelector"))...)
+		errs = append(errs, podspec.ValidateTolerations(s.Tolerations, path.Child("tolerations"))...)
+		for i := range s.Tolerations {
+			for j := range i {
+				if s.Tolerations[i].MatchToleration(&s.Tolerations[j]) {
+					errs = append(errs, field.Duplicate(path.Child("tolerations").Index(i), s.Tolerations[i]))
+					break
+				}
+			}
+		}
+	}
+	return errs
+}
