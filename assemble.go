@@ -9,21 +9,25 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apiextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/typed/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
 
 	"github.com/strake-io/strake/apiserver"
 	"github.com/strake-io/strake/apiserver/admission"
 	"github.com/strake-io/strake/apiserver/allocator"
 	"github.com/strake-io/strake/apiserver/authn"
 	"github.com/strake-io/strake/apiserver/authz"
+	"github.com/strake-io/strake/apiserver/customresources"
 	"github.com/strake-io/strake/apiserver/nodeproxy"
 	"github.com/strake-io/strake/apiserver/openapi"
 	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/apiserver/resources"
 	"github.com/strake-io/strake/apiserver/resources/core"
+	"github.com/strake-io/strake/apiserver/webhook"
 	"github.com/strake-io/strake/controllers"
 	"github.com/strake-io/strake/controllers/defaults"
 	"github.com/strake-io/strake/controllers/namespace"
@@ -106,7 +110,26 @@ func (c *ControlPlane) assembleServer() error {
 	if err != nil {
 		return err
 	}
-	c.admin, err = c.client(administrator)
+	if c.admin, err = c.client(administrator); err != nil {
+		return err
+	}
+	return c.assembleCustomResources()
+}
+
+// assembleCustomResources serves what custom resource definitions define.
+func (c *ControlPlane) assembleCustomResources() error {
+	config := c.RESTConfig(serverUser)
+	config.UserAgent = agents[serverUser.GetName()]
+	config.WarningHandlerWithContext = rest.NoWarnings{}
+	client, err := apiextensions.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("strake: client of custom resource definitions: %w", err)
+	}
+	c.webhooks = webhook.New(webhook.Config{Resolve: webhook.Services(c.server.Objects)})
+	c.custom, err = customresources.New(customresources.Config{
+		Server: c.server, Client: client.CustomResourceDefinitions(), Webhooks: c.webhooks,
+		Logger: c.config.Logger.WithName("customresources"),
+	})
 	return err
 }
 

@@ -21,8 +21,10 @@ import (
 
 	"github.com/strake-io/strake/apiserver"
 	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/customresources"
 	"github.com/strake-io/strake/apiserver/nodeproxy"
 	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/apiserver/webhook"
 	"github.com/strake-io/strake/controllers"
 	"github.com/strake-io/strake/internal/stages"
 	"github.com/strake-io/strake/scheduler"
@@ -91,6 +93,8 @@ type ControlPlane struct {
 	config     ControlPlaneConfig
 	ownStore   bool
 	server     *apiserver.Server
+	custom     *customresources.Manager
+	webhooks   *webhook.Caller
 	allocation *allocation
 	pipes      *nodeproxy.Pipes
 	informers  informers.SharedInformerFactory
@@ -164,6 +168,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	bootstrapped := make(chan struct{})
 	parts = append(parts,
 		stages.Stage{Name: "API server", Run: c.server.Run, Ready: c.server.Ready()},
+		stages.Stage{Name: "custom resources", Run: c.custom.Run, Ready: c.custom.Ready()},
 		stages.Stage{Name: "bootstrap", Run: func(ctx context.Context) error { return c.bootstrap(ctx, bootstrapped) }, Ready: bootstrapped},
 		stages.Stage{Name: "informers", Run: func(ctx context.Context) error {
 			c.informers.StartWithContext(ctx)
@@ -176,6 +181,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 		waitFor("control plane", c.runner.Ready(), c.scheduler.Ready()),
 	)
 	err := stages.Run(ctx, func() { close(c.ready) }, parts...)
+	c.webhooks.Close()
 	if c.ownStore {
 		err = errors.Join(err, c.config.Store.Close())
 	}

@@ -83,6 +83,7 @@ func (x *exchange) serve() error {
 	if err := x.awaitReady(); err != nil {
 		return err
 	}
+	x.warn(x.resource.Deprecated)
 	// 4. The verb: decode → admit (mutate) → default → validate → admit
 	// (validate) → store → encode. The steps of the writes from admission to the
 	// store are in registry.Create and registry.Update.
@@ -141,7 +142,7 @@ func (x *exchange) route() {
 		return
 	}
 	reg := x.set.Of(schema.GroupVersionResource{Group: x.info.Group, Version: x.info.Version, Resource: x.info.Resource})
-	if reg == nil {
+	if reg == nil || reg.Resource.Unserved {
 		return
 	}
 	if !reg.Resource.Namespaced && x.info.Namespace != "" && x.info.Resource != "namespaces" {

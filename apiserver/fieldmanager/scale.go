@@ -12,13 +12,21 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 )
 
-// ApplyScale applies to a Scale that shows an object of version parent whose
-// entries are given: who owns the object's spec.replicas owns the Scale's, and the
-// other way round afterwards. It returns the Scale as it should be and the
-// object's entries. m manages Scales.
-func (m *Manager) ApplyScale(parent schema.GroupVersion, entries []metav1.ManagedFieldsEntry, scale runtime.Object, patch *unstructured.Unstructured, manager string, force bool) (runtime.Object, []metav1.ManagedFieldsEntry, error) {
-	handler := managedfields.NewScaleHandler(entries, parent, managedfields.ResourcePathMappings{
-		parent.String(): fieldpath.MakePathOrDie("spec", "replicas"),
+// Parent is the object that a Scale shows.
+type Parent struct {
+	Version schema.GroupVersion
+	// Entries are the object's managed fields.
+	Entries []metav1.ManagedFieldsEntry
+	// Replicas is the object's field that is the Scale's spec.replicas.
+	Replicas fieldpath.Path
+}
+
+// ApplyScale applies to a Scale that shows an object: who owns the object's
+// replicas owns the Scale's, and the other way round afterwards. It returns the
+// Scale as it should be and the object's entries. m manages Scales.
+func (m *Manager) ApplyScale(parent Parent, scale runtime.Object, patch *unstructured.Unstructured, manager string, force bool) (runtime.Object, []metav1.ManagedFieldsEntry, error) {
+	handler := managedfields.NewScaleHandler(parent.Entries, parent.Version, managedfields.ResourcePathMappings{
+		parent.Version.String(): parent.Replicas,
 	})
 	shown, err := handler.ToSubresource()
 	if err != nil {

@@ -95,7 +95,9 @@ func (s *Set) Decode(kind schema.GroupVersionKind, data []byte) (runtime.Object,
 		obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
 	}
 	if r != nil && r.Resource.Prune != nil {
-		r.Resource.Prune(obj)
+		if _, err := r.Resource.Prune(obj); err != nil {
+			return nil, apierrors.NewBadRequest(err.Error())
+		}
 	}
 	s.Default(kind, obj)
 	return obj, nil

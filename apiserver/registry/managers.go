@@ -128,5 +128,13 @@ func (r *Registry) MergeScale(w Write, live, scale runtime.Object, patch *unstru
 	if err != nil {
 		return nil, nil, apierrors.NewInternalError(err)
 	}
-	return manager.ApplyScale(r.Resource.GVK.GroupVersion(), accessor.GetManagedFields(), scale, patch, w.Manager, force)
+	path := fieldpath.MakePathOrDie("spec", "replicas")
+	if sub := r.Resource.Subresource(w.Subresource); sub != nil && sub.Projection != nil && sub.Projection.ReplicasPath != nil {
+		path = fieldpath.Path{}
+		for _, name := range sub.Projection.ReplicasPath {
+			path = append(path, fieldpath.PathElement{FieldName: &name})
+		}
+	}
+	parent := fieldmanager.Parent{Version: r.Resource.GVK.GroupVersion(), Entries: accessor.GetManagedFields(), Replicas: path}
+	return manager.ApplyScale(parent, scale, patch, w.Manager, force)
 }

@@ -140,6 +140,7 @@ func (s *Set) Publish(owner string, resources []*resource.Resource) error {
 // plan makes the next table. Registries that are new, in the order in which they
 // have to be opened, have no cache yet.
 func (s *Set) plan(old *Table, parts []part) (next *Table, added []*Registry, err error) {
+	var all []*resource.Resource
 	next = &Table{
 		byName: map[schema.GroupVersionResource]*Registry{}, stored: map[schema.GroupResource]*Registry{},
 		byKind: map[schema.GroupVersionKind]*Registry{}, faces: map[*Registry][]*Registry{},
@@ -151,10 +152,15 @@ func (s *Set) plan(old *Table, parts []part) (next *Table, added []*Registry, er
 		}
 	}
 	for _, p := range parts {
-		next.resources = append(next.resources, p.resources...)
+		all = append(all, p.resources...)
+	}
+	for _, res := range all {
+		if !res.Unserved {
+			next.resources = append(next.resources, res)
+		}
 	}
 	// The faces of what others store come last: they share those ones' cache.
-	ordered := slices.Clone(next.resources)
+	ordered := slices.Clone(all)
 	slices.SortStableFunc(ordered, func(a, b *resource.Resource) int {
 		return boolToInt(a.StoredAs != nil) - boolToInt(b.StoredAs != nil)
 	})

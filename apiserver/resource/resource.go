@@ -48,6 +48,11 @@ type Resource struct {
 	New, NewList func() runtime.Object
 	// ListKind is the kind of lists; empty means the kind with "List" behind it.
 	ListKind string
+	// Unserved resources have no path and no place in discovery: the version of a
+	// kind in which others are stored, or in which fields were once set.
+	Unserved bool
+	// Deprecated is a warning that clients get with every answer; empty: none.
+	Deprecated string
 	// Verbs served; nil means create, delete, deletecollection, get, list,
 	// patch, update and watch.
 	Verbs []string
@@ -247,6 +252,9 @@ type Projection struct {
 	Write func(obj, projected runtime.Object) error
 	// Validate checks the projected object before it is written.
 	Validate func(projected runtime.Object) field.ErrorList
+	// ReplicasPath is the field of the object that a Scale's spec.replicas shows,
+	// for who owns it; nil means spec.replicas.
+	ReplicasPath []string
 }
 
 // CreateFunc serves POST on a sub-resource (binding, eviction, token). obj is the
