@@ -2,7 +2,6 @@ package customresources
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -92,23 +91,16 @@ func acceptNames(crd *apiextensionsv1.CustomResourceDefinition, others []*apiext
 			Type: apiextensionsv1.NamesAccepted, Status: apiextensionsv1.ConditionFalse, Reason: reason, Message: message,
 		}
 	}
-	for _, name := range []struct {
-		want   string
-		have   *string
-		taken  map[string]bool
-		reason string
-	}{
-		{want.Plural, &next.Plural, resources, "PluralConflict"},
-		{want.Singular, &next.Singular, resources, "SingularConflict"},
-		{want.Kind, &next.Kind, kinds, "KindConflict"},
-		{want.ListKind, &next.ListKind, kinds, "ListKindConflict"},
-	} {
-		if name.want != *name.have && name.taken[name.want] {
-			refuse(name.reason, fmt.Sprintf("%q is already in use", name.want))
-			continue
+	take := func(want string, have *string, taken map[string]bool, reason string) {
+		if want != *have && taken[want] {
+			refuse(reason, fmt.Sprintf("%q is already in use", want))
+			return
 		}
-		*name.have = name.want
+		*have = want
 	}
+	// Of several conflicts the last one is told, in this order.
+	take(want.Plural, &next.Plural, resources, "PluralConflict")
+	take(want.Singular, &next.Singular, resources, "SingularConflict")
 	var taken []string
 	for _, short := range want.ShortNames {
 		if !slices.Contains(next.ShortNames, short) && resources[short] {
@@ -120,9 +112,11 @@ func acceptNames(crd *apiextensionsv1.CustomResourceDefinition, others []*apiext
 		refuse("ShortNamesConflict", taken[0])
 	case len(taken) > 1:
 		refuse("ShortNamesConflict", "["+strings.Join(taken, ", ")+"]")
-	case !reflect.DeepEqual(want.ShortNames, next.ShortNames):
+	default:
 		next.ShortNames = slices.Clone(want.ShortNames)
 	}
+	take(want.Kind, &next.Kind, kinds, "KindConflict")
+	take(want.ListKind, &next.ListKind, kinds, "ListKindConflict")
 	next.Categories = slices.Clone(want.Categories)
 	return next, conflict
 }
