@@ -145,16 +145,9 @@ func (x *exchange) deleteOptions() (*metav1.DeleteOptions, error) {
 		if !ok {
 			return nil, unsupportedMedia(codec.Offer{Protobuf: true})
 		}
-		gvk := schema.GroupVersionKind{Version: "v1", Kind: "DeleteOptions"}
-		obj, _, err := x.codec.Decode(media, body, gvk, opts, false)
-		if err != nil {
+		if opts, err = x.codec.DecodeDeleteOptions(media, body); err != nil {
 			return nil, apierrors.NewBadRequest(err.Error())
 		}
-		decoded, ok := obj.(*metav1.DeleteOptions)
-		if !ok {
-			return nil, apierrors.NewBadRequest("decoded object cannot be converted to DeleteOptions")
-		}
-		opts = decoded
 	} else if err := convertDelete(x.query, opts); err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}

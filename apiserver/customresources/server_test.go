@@ -352,3 +352,33 @@ func TestSchemaChange(t *testing.T) {
 		t.Errorf("what changes is not: %v", err)
 	}
 }
+
+// Clients of a group send options that are of its version, as controller-runtime's
+// does.
+func TestDeleteOptionsOfTheGroup(t *testing.T) {
+	w, ctx := start(t), context.Background()
+	w.define(ships)
+	for _, name := range []string{"a", "b"} {
+		if _, err := w.of("v1").Create(ctx, ship(t, name, "{flag: nl}"), metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, body := range map[string]string{
+		"a": `{"kind":"DeleteOptions","apiVersion":"example.com/v1","propagationPolicy":"Background"}`,
+		"b": "kind: DeleteOptions\napiVersion: example.com/v1\n",
+	} {
+		media := "application/json"
+		if body[0] != '{' {
+			media = "application/yaml"
+		}
+		path := "/apis/example.com/v1/namespaces/default/ships/" + name
+		if err := w.crds.Discovery().RESTClient().Delete().AbsPath(path).SetHeader("Content-Type", media).Body([]byte(body)).Do(ctx).Error(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	err := w.crds.Discovery().RESTClient().Delete().AbsPath("/apis/example.com/v1/namespaces/default/ships/a").
+		SetHeader("Content-Type", "application/json").Body([]byte(`{"kind":"Ship","apiVersion":"example.com/v1"}`)).Do(ctx).Error()
+	if !apierrors.IsBadRequest(err) {
+		t.Errorf("another kind: %v", err)
+	}
+}

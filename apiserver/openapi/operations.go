@@ -96,6 +96,29 @@ func payloadFor[T any]() payload { return payload{typ: reflect.TypeFor[T]()} }
 
 func typeOf(make func() runtime.Object) payload { return payload{typ: reflect.TypeOf(make()).Elem()} }
 
+// patchTypesOf are the patches that a resource takes: strategic ones need a Go type.
+func patchTypesOf(r *resource.Resource) []string {
+	if r.Schema == nil {
+		return patchTypes
+	}
+	return slices.DeleteFunc(slices.Clone(patchTypes), func(t string) bool { return t == "application/strategic-merge-patch+json" })
+}
+
+// answerTypesOf are the forms that its objects have, listTypesOf those of lists.
+func answerTypesOf(r *resource.Resource) []string {
+	if r.Schema == nil {
+		return answerTypes
+	}
+	return answerTypes[:2]
+}
+
+func listTypesOf(r *resource.Resource) []string {
+	if r.Schema == nil {
+		return listTypes
+	}
+	return append(slices.Clone(answerTypes[:2]), "application/json;stream=watch")
+}
+
 // objectOf and listOf are what travels of a resource.
 func objectOf(r *resource.Resource) payload {
 	if r.Schema != nil {
@@ -130,11 +153,11 @@ func mainOperations(r *resource.Resource) []operation {
 	object := objectOf(r)
 	var ops []operation
 	for _, verb := range verbs {
-		op := operation{kind: r.GVK, answer: object, produces: answerTypes, codes: map[int]string{200: "OK", 401: "Unauthorized"}}
+		op := operation{kind: r.GVK, answer: object, produces: answerTypesOf(r), codes: map[int]string{200: "OK", 401: "Unauthorized"}}
 		switch verb {
 		case "list":
 			op.method, op.path, op.id, op.action = http.MethodGet, collection, id("list"), "list"
-			op.answer, op.produces = listOf(r), listTypes
+			op.answer, op.produces = listOf(r), listTypesOf(r)
 			op.description, op.parameters = "list or watch objects of kind "+r.GVK.Kind, listParameters
 			if r.Namespaced {
 				everywhere := op
@@ -159,7 +182,7 @@ func mainOperations(r *resource.Resource) []operation {
 		case "patch":
 			op.method, op.path, op.id, op.action = http.MethodPatch, one, id("patch"), "patch"
 			op.description, op.parameters = "partially update the specified "+r.GVK.Kind, patchParameters
-			op.body, op.consumes = payloadFor[metav1.Patch](), patchTypes
+			op.body, op.consumes = payloadFor[metav1.Patch](), patchTypesOf(r)
 			op.codes = map[int]string{200: "OK", 201: "Created", 401: "Unauthorized"}
 		case "delete":
 			op.method, op.path, op.id, op.action = http.MethodDelete, one, id("delete"), "delete"
@@ -199,7 +222,7 @@ func subOperations(r *resource.Resource, sub *resource.Subresource) []operation 
 	if !sub.GVK.Empty() {
 		kind = sub.GVK
 	}
-	base := operation{path: path, kind: kind, tag: tag(r), answer: object, produces: answerTypes, codes: map[int]string{200: "OK", 401: "Unauthorized"}}
+	base := operation{path: path, kind: kind, tag: tag(r), answer: object, produces: answerTypesOf(r), codes: map[int]string{200: "OK", 401: "Unauthorized"}}
 	if sub.Create != nil {
 		base.method, base.id, base.action = http.MethodPost, id("create"), "post"
 		base.description = "create " + sub.Name + " of a " + r.GVK.Kind
@@ -241,7 +264,7 @@ func subOperations(r *resource.Resource, sub *resource.Subresource) []operation 
 		case "patch":
 			op.method, op.id, op.action = http.MethodPatch, id("patch"), "patch"
 			op.description, op.parameters = "partially update "+sub.Name+" of the specified "+r.GVK.Kind, patchParameters
-			op.body, op.consumes = payloadFor[metav1.Patch](), patchTypes
+			op.body, op.consumes = payloadFor[metav1.Patch](), patchTypesOf(r)
 		default:
 			continue
 		}
