@@ -22,12 +22,16 @@ import (
 	"github.com/strake-io/strake/apiserver/resources/apps"
 	"github.com/strake-io/strake/apiserver/resources/authentication"
 	"github.com/strake-io/strake/apiserver/resources/authorization"
+	"github.com/strake-io/strake/apiserver/resources/autoscaling"
+	"github.com/strake-io/strake/apiserver/resources/batch"
 	"github.com/strake-io/strake/apiserver/resources/coordination"
 	"github.com/strake-io/strake/apiserver/resources/core"
 	"github.com/strake-io/strake/apiserver/resources/discovery"
 	"github.com/strake-io/strake/apiserver/resources/events"
 	"github.com/strake-io/strake/apiserver/resources/networking"
 	"github.com/strake-io/strake/apiserver/resources/node"
+	"github.com/strake-io/strake/apiserver/resources/policy"
+	"github.com/strake-io/strake/apiserver/resources/scheduling"
 	"github.com/strake-io/strake/apiserver/resources/storage"
 )
 
@@ -77,11 +81,15 @@ func BuiltIn(cfg Config) ([]*resource.Resource, error) {
 		apps.Resources(),
 		authentication.Resources(authentication.Config{Authenticator: cfg.Authenticator, Audiences: cfg.Audiences}),
 		authorization.Resources(authorization.Config{Authorizer: cfg.Authorizer, Rules: cfg.Rules}),
+		autoscaling.Resources(),
+		batch.Resources(),
 		coordination.Resources(),
 		discovery.Resources(),
 		events.Resources(cfg.EventTTL),
 		networking.Resources(),
 		node.Resources(),
+		policy.Resources(),
+		scheduling.Resources(),
 		storage.Resources(),
 	), nil
 }

@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
@@ -56,14 +55,6 @@ func validateSelected(name, kind string, selector *metav1.LabelSelector, templat
 		return append(errs, field.Invalid(at, selector, "invalid label selector"))
 	}
 	return append(errs, podspec.ValidateTemplateFor(kind, template, podspec.SelectorMatcher(selector), path.Child("template"))...)
-}
-
-// atMostAll refuses more than 100 %.
-func atMostAll(v intstr.IntOrString, path *field.Path) field.ErrorList {
-	if v.Type == intstr.String && amount(v) > 100 {
-		return field.ErrorList{field.Invalid(path, v, "must not be greater than 100%")}
-	}
-	return nil
 }
 
 // validateCollisions: the count of hash collisions only grows.

@@ -124,14 +124,14 @@ func validateDaemonStrategy(s *appsv1.DaemonSetUpdateStrategy, path *field.Path)
 			return field.ErrorList{field.Required(at, "")}
 		}
 		unavailable, surge := ptr.Deref(s.RollingUpdate.MaxUnavailable, intstr.IntOrString{}), ptr.Deref(s.RollingUpdate.MaxSurge, intstr.IntOrString{})
-		errs := intOrPercent(unavailable, at.Child("maxUnavailable"))
-		errs = append(errs, intOrPercent(surge, at.Child("maxSurge"))...)
-		errs = append(errs, atMostAll(unavailable, at.Child("maxUnavailable"))...)
-		errs = append(errs, atMostAll(surge, at.Child("maxSurge"))...)
+		errs := rules.IntOrPercent(unavailable, at.Child("maxUnavailable"))
+		errs = append(errs, rules.IntOrPercent(surge, at.Child("maxSurge"))...)
+		errs = append(errs, rules.AtMostAll(unavailable, at.Child("maxUnavailable"))...)
+		errs = append(errs, rules.AtMostAll(surge, at.Child("maxSurge"))...)
 		switch {
-		case amount(unavailable) != 0 && amount(surge) != 0:
+		case rules.Amount(unavailable) != 0 && rules.Amount(surge) != 0:
 			errs = append(errs, field.Invalid(at.Child("maxSurge"), surge, "may not be set when maxUnavailable is non-zero"))
-		case amount(unavailable) == 0 && amount(surge) == 0:
+		case rules.Amount(unavailable) == 0 && rules.Amount(surge) == 0:
 			errs = append(errs, field.Required(at.Child("maxUnavailable"), "cannot be 0 when maxSurge is 0"))
 		}
 		return errs

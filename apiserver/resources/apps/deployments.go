@@ -3,8 +3,6 @@ package apps
 import (
 	"fmt"
 	"maps"
-	"strconv"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -136,36 +134,14 @@ func validateStrategy(s *appsv1.DeploymentStrategy, path *field.Path) field.Erro
 			return field.ErrorList{field.Required(at, "this should be defaulted and never be nil")}
 		}
 		unavailable, surge := ptr.Deref(s.RollingUpdate.MaxUnavailable, intstr.IntOrString{}), ptr.Deref(s.RollingUpdate.MaxSurge, intstr.IntOrString{})
-		errs := intOrPercent(unavailable, at.Child("maxUnavailable"))
-		errs = append(errs, intOrPercent(surge, at.Child("maxSurge"))...)
-		if amount(unavailable) == 0 && amount(surge) == 0 {
+		errs := rules.IntOrPercent(unavailable, at.Child("maxUnavailable"))
+		errs = append(errs, rules.IntOrPercent(surge, at.Child("maxSurge"))...)
+		if rules.Amount(unavailable) == 0 && rules.Amount(surge) == 0 {
 			errs = append(errs, field.Invalid(at.Child("maxUnavailable"), unavailable, "may not be 0 when `maxSurge` is 0"))
 		}
-		return append(errs, atMostAll(unavailable, at.Child("maxUnavailable"))...)
+		return append(errs, rules.AtMostAll(unavailable, at.Child("maxUnavailable"))...)
 	}
 	return field.ErrorList{field.NotSupported(path, *s, []string{string(appsv1.RecreateDeploymentStrategyType), string(appsv1.RollingUpdateDeploymentStrategyType)})}
-}
-
-func intOrPercent(v intstr.IntOrString, path *field.Path) field.ErrorList {
-	switch v.Type {
-	case intstr.String:
-		return rules.Matches(v, path, validation.IsValidPercent(v.StrVal))
-	case intstr.Int:
-		return rules.NonNegative(int64(v.IntValue()), path)
-	}
-	return field.ErrorList{field.Invalid(path, v, "must be an integer or percentage (e.g '5%%')")}
-}
-
-// amount is the number, of a percentage without its sign.
-func amount(v intstr.IntOrString) int {
-	if v.Type == intstr.Int {
-		return v.IntValue()
-	}
-	n, err := strconv.Atoi(strings.TrimSuffix(v.StrVal, "%"))
-	if err != nil {
-		return 0
-	}
-	return n
 }
 
 func validateDeploymentStatus(d, old *appsv1.Deployment) field.ErrorList {

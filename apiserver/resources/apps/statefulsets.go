@@ -194,11 +194,11 @@ func validateStatefulStrategy(s *appsv1.StatefulSetUpdateStrategy, path *field.P
 		at := path.Child("rollingUpdate")
 		errs := rules.NonNegative(int64(ptr.Deref(s.RollingUpdate.Partition, 0)), at.Child("partition"))
 		if most := s.RollingUpdate.MaxUnavailable; most != nil {
-			errs = append(errs, intOrPercent(*most, at.Child("maxUnavailable"))...)
-			if amount(*most) == 0 {
+			errs = append(errs, rules.IntOrPercent(*most, at.Child("maxUnavailable"))...)
+			if rules.Amount(*most) == 0 {
 				errs = append(errs, field.Invalid(at.Child("maxUnavailable"), *most, "cannot be 0"))
 			}
-			errs = append(errs, atMostAll(*most, at.Child("maxUnavailable"))...)
+			errs = append(errs, rules.AtMostAll(*most, at.Child("maxUnavailable"))...)
 		}
 		return errs
 	}

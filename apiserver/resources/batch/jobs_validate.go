@@ -1,0 +1,290 @@
+package batch
+
+import (
+	"fmt"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
+
+	"github.com/strake-io/strake/apiserver/resources/podspec"
+	"github.com/strake-io/strake/apiserver/resources/rules"
+)
+
+// Bounds of indexed jobs, upstream's: what is kept about indexes must fit into a
+// status.
+const (
+	maxIndexedParallelism = 100_000
+	maxFailedIndexes      = 100_000
+	limitedCompletions    = 100_000
+	limitedParallelism    = 10_000
+	limitedFailedIndexes  = 10_000
+	maxManagedBy          = 63
+)
+
+func validateJob(j *batchv1.Job) field.ErrorList {
+	path := field.NewPath("spec")
+	errs := validateJobSpec(&j.Spec, path)
+	if j.Spec.Selector == nil {
+		errs = append(errs, field.Required(path.Child("selector"), ""))
+	} else {
+		errs = append(errs, rules.Selector(j.Spec.Selector, path.Child("selector"))...)
+		errs = append(errs, validateGenerated(j, path)...)
+	}
+	if selector, err := metav1.LabelSelectorAsSelector(j.Spec.Selector); err == nil && !selector.Matches(labels.Set(j.Spec.Template.Labels)) {
+		errs = append(errs, field.Invalid(path.Child("template", "metadata", "labels"), j.Spec.Template.Labels, "`selector` does not match template `labels`"))
+	}
+	if indexed(&j.Spec) && ptr.Deref(j.Spec.Completions, 0) > 0 {
+		if last := fmt.Sprintf("%s-%d", j.Name, *j.Spec.Completions-1); len(validation.IsDNS1123Label(last)) > 0 {
+			errs = append(errs, field.Invalid(field.NewPath("metadata").Child("name"), j.Name, fmt.Sprintf("will not able to create pod with invalid DNS label: %s", last)))
+		}
+	}
+	return errs
+}
+
+// validateGenerated finds labels of the user's that are not those generated.
+func validateGenerated(j *batchv1.Job, path *field.Path) field.ErrorList {
+	if ptr.Deref(j.Spec.ManualSelector, false) {
+		return nil
+	}
+	var errs field.ErrorList
+	want := generatedLabels(j)
+	at := path.Child("template", "metadata", "labels")
+	for _, key := range []string{batchv1.ControllerUidLabel, batchv1.JobNameLabel, "controller-uid", "job-name"} {
+		switch have, set := j.Spec.Template.Labels[key]; {
+		case !set:
+			errs = append(errs, field.Required(at.Key(key), fmt.Sprintf("must be '%s'", want[key])))
+		case have != want[key]:
+			errs = append(errs, field.Invalid(at.Key(key), j.Spec.Template.Labels, fmt.Sprintf("must be '%s'", want[key])))
+		}
+	}
+	if selector, err := metav1.LabelSelectorAsSelector(j.Spec.Selector); err == nil && !selector.Matches(labels.Set(want)) {
+		errs = append(errs, field.Invalid(path.Child("selector"), j.Spec.Selector, "`selector` not auto-generated"))
+	}
+	return errs
+}
+
+func indexed(s *batchv1.JobSpec) bool {
+	return ptr.Deref(s.CompletionMode, "") == batchv1.IndexedCompletion
+}
+
+// validateJobSpec checks what jobs and the templates of jobs have alike.
+func validateJobSpec(s *batchv1.JobSpec, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for _, one := range []struct {
+		name  string
+		value *int32
+	}{
+		{"parallelism", s.Parallelism}, {"completions", s.Completions}, {"backoffLimit", s.BackoffLimit},
+		{"ttlSecondsAfterFinished", s.TTLSecondsAfterFinished}, {"backoffLimitPerIndex", s.BackoffLimitPerIndex}, {"maxFailedIndexes", s.MaxFailedIndexes},
+	} {
+		if one.value != nil {
+			errs = append(errs, rules.NonNegative(int64(*one.value), path.Child(one.name))...)
+		}
+	}
+	if s.ActiveDeadlineSeconds != nil {
+		errs = append(errs, rules.NonNegative(*s.ActiveDeadlineSeconds, path.Child("activeDeadlineSeconds"))...)
+	}
+	if s.MaxFailedIndexes != nil && s.BackoffLimitPerIndex == nil {
+		errs = append(errs, field.Required(path.Child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"))
+	}
+	if s.ManagedBy != nil {
+		at := path.Child("managedBy")
+		errs = append(errs, validation.IsDomainPrefixedPath(at, *s.ManagedBy)...)
+		if len(*s.ManagedBy) > maxManagedBy {
+			errs = append(errs, field.TooLongMaxLength(at, *s.ManagedBy, maxManagedBy))
+		}
+	}
+	errs = append(errs, validateCompletionMode(s, path)...)
+	if s.PodFailurePolicy != nil {
+		errs = append(errs, validateFailurePolicy(s, path.Child("podFailurePolicy"))...)
+	}
+	if s.SuccessPolicy != nil {
+		errs = append(errs, validateSuccessPolicy(s, path)...)
+	}
+	if s.PodReplacementPolicy != nil {
+		allowed := []batchv1.PodReplacementPolicy{batchv1.Failed, batchv1.TerminatingOrFailed}
+		if s.PodFailurePolicy != nil {
+			allowed = allowed[:1]
+		}
+		errs = append(errs, rules.OneOf(*s.PodReplacementPolicy, path.Child("podReplacementPolicy"), allowed...)...)
+	}
+	errs = append(errs, podspec.ValidateTemplate(&s.Template, path.Child("template"))...)
+	switch at, policy := path.Child("template", "spec", "restartPolicy"), s.Template.Spec.RestartPolicy; {
+	case policy != corev1.RestartPolicyOnFailure && policy != corev1.RestartPolicyNever:
+		errs = append(errs, field.Required(at, fmt.Sprintf("valid values: %q, %q", corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)))
+	case policy != corev1.RestartPolicyNever && s.PodFailurePolicy != nil:
+		errs = append(errs, field.Invalid(at, policy, fmt.Sprintf("only %q is supported when podFailurePolicy is specified", corev1.RestartPolicyNever)))
+	}
+	return errs
+}
+
+func validateCompletionMode(s *batchv1.JobSpec, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if s.CompletionMode != nil {
+		errs = append(errs, rules.OneOf(*s.CompletionMode, path.Child("completionMode"), batchv1.NonIndexedCompletion, batchv1.IndexedCompletion)...)
+	}
+	invalid := func(name string, value *int32, message string) {
+		errs = append(errs, field.Invalid(path.Child(name), *value, message))
+	}
+	if !indexed(s) {
+		if s.BackoffLimitPerIndex != nil {
+			invalid("backoffLimitPerIndex", s.BackoffLimitPerIndex, "requires indexed completion mode")
+		}
+		if s.MaxFailedIndexes != nil {
+			invalid("maxFailedIndexes", s.MaxFailedIndexes, "requires indexed completion mode")
+		}
+		return errs
+	}
+	if s.Completions == nil {
+		errs = append(errs, field.Required(path.Child("completions"), fmt.Sprintf("when completion mode is %s", batchv1.IndexedCompletion)))
+	}
+	if ptr.Deref(s.Parallelism, 0) > maxIndexedParallelism {
+		invalid("parallelism", s.Parallelism, fmt.Sprintf("must be less than or equal to %d when completion mode is %s", maxIndexedParallelism, batchv1.IndexedCompletion))
+	}
+	if s.Completions != nil && ptr.Deref(s.MaxFailedIndexes, 0) > *s.Completions {
+		invalid("maxFailedIndexes", s.MaxFailedIndexes, "must be less than or equal to completions")
+	}
+	if ptr.Deref(s.MaxFailedIndexes, 0) > maxFailedIndexes {
+		invalid("maxFailedIndexes", s.MaxFailedIndexes, fmt.Sprintf("must be less than or equal to %d", maxFailedIndexes))
+	}
+	if ptr.Deref(s.Completions, 0) > limitedCompletions && s.BackoffLimitPerIndex != nil {
+		if s.MaxFailedIndexes == nil {
+			errs = append(errs, field.Required(path.Child("maxFailedIndexes"), fmt.Sprintf("must be specified when completions is above %d", limitedCompletions)))
+		}
+		const limited = "must be less than or equal to %d when completions are above %d and used with backoff limit per index"
+		if ptr.Deref(s.Parallelism, 0) > limitedParallelism {
+			invalid("parallelism", s.Parallelism, fmt.Sprintf(limited, limitedParallelism, limitedCompletions))
+		}
+		if ptr.Deref(s.MaxFailedIndexes, 0) > limitedFailedIndexes {
+			invalid("maxFailedIndexes", s.MaxFailedIndexes, fmt.Sprintf(limited, limitedFailedIndexes, limitedCompletions))
+		}
+	}
+	return errs
+}
+
+func validateJobUpdate(j, old *batchv1.Job) field.ErrorList {
+	path, now, was := field.NewPath("spec"), &j.Spec, &old.Spec
+	errs := validateCompletionsUpdate(now, was, path)
+	errs = append(errs, rules.Immutable(now.Selector, was.Selector, path.Child("selector"))...)
+	errs = append(errs, validateJobTemplateUpdate(j, old, path.Child("template"))...)
+	errs = append(errs, rules.Immutable(now.CompletionMode, was.CompletionMode, path.Child("completionMode"))...)
+	errs = append(errs, rules.Immutable(now.PodFailurePolicy, was.PodFailurePolicy, path.Child("podFailurePolicy"))...)
+	errs = append(errs, rules.Immutable(now.BackoffLimitPerIndex, was.BackoffLimitPerIndex, path.Child("backoffLimitPerIndex"))...)
+	errs = append(errs, rules.Immutable(now.ManagedBy, was.ManagedBy, path.Child("managedBy"))...)
+	return append(errs, rules.Immutable(now.SuccessPolicy, was.SuccessPolicy, path.Child("successPolicy"))...)
+}
+
+// validateCompletionsUpdate: an indexed job may grow and shrink while it runs all
+// its indexes at once.
+func validateCompletionsUpdate(now, was *batchv1.JobSpec, path *field.Path) field.ErrorList {
+	at := path.Child("completions")
+	if !indexed(now) || !indexed(was) {
+		return rules.Immutable(now.Completions, was.Completions, at)
+	}
+	if apiequality.Semantic.DeepEqual(now.Completions, was.Completions) {
+		return nil
+	}
+	if now.Completions == nil || was.Completions == nil {
+		return rules.Immutable(now.Completions, was.Completions, at)
+	}
+	if *now.Completions != ptr.Deref(now.Parallelism, -1) || *was.Completions != ptr.Deref(was.Parallelism, -1) {
+		return field.ErrorList{field.Invalid(at, now.Completions, fmt.Sprintf("can only be modified in tandem with %s", path.Child("parallelism").String()))}
+	}
+	return nil
+}
+
+// validateJobTemplateUpdate: until a suspended job has started, where its pods go
+// and what they need may still be changed (KEP-2926).
+func validateJobTemplateUpdate(j, old *batchv1.Job, path *field.Path) field.ErrorList {
+	now, was := &j.Spec.Template, &old.Spec.Template
+	if !ptr.Deref(old.Spec.Suspend, false) || old.Status.StartTime != nil {
+		return rules.Immutable(*now, *was, path)
+	}
+	as := was.DeepCopy()
+	as.Annotations, as.Labels = now.Annotations, now.Labels
+	as.Spec.NodeSelector, as.Spec.Tolerations, as.Spec.SchedulingGates = now.Spec.NodeSelector, now.Spec.Tolerations, now.Spec.SchedulingGates
+	switch to := now.Spec.Affinity; {
+	case as.Spec.Affinity == nil && to != nil:
+		as.Spec.Affinity = &corev1.Affinity{NodeAffinity: to.NodeAffinity}
+	case to != nil:
+		as.Spec.Affinity.NodeAffinity = to.NodeAffinity
+	case as.Spec.Affinity != nil && as.Spec.Affinity.PodAffinity == nil && as.Spec.Affinity.PodAntiAffinity == nil:
+		as.Spec.Affinity = nil
+	}
+	for i := range as.Spec.Containers {
+		if i < len(now.Spec.Containers) {
+			as.Spec.Containers[i].Resources = now.Spec.Containers[i].Resources
+		}
+	}
+	for i := range as.Spec.InitContainers {
+		if i < len(now.Spec.InitContainers) {
+			as.Spec.InitContainers[i].Resources = now.Spec.InitContainers[i].Resources
+		}
+	}
+	return rules.Immutable(*now, *as, path)
+}
+
+func validateJobStatus(s, old *batchv1.JobStatus, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for _, one := range []struct {
+		name  string
+		value int32
+	}{
+		{"active", s.Active}, {"succeeded", s.Succeeded}, {"failed", s.Failed},
+		{"ready", ptr.Deref(s.Ready, 0)}, {"terminating", ptr.Deref(s.Terminating, 0)},
+	} {
+		errs = append(errs, rules.NonNegative(int64(one.value), path.Child(one.name))...)
+	}
+	if pods := s.UncountedTerminatedPods; pods != nil {
+		at := path.Child("uncountedTerminatedPods")
+		seen := map[string]bool{}
+		for i, uid := range pods.Succeeded {
+			if uid == "" {
+				errs = append(errs, field.Invalid(at.Child("succeeded").Index(i), uid, "must not be empty"))
+			} else if seen[string(uid)] {
+				errs = append(errs, field.Duplicate(at.Child("succeeded").Index(i), uid))
+			}
+			seen[string(uid)] = true
+		}
+		for i, uid := range pods.Failed {
+			if uid == "" {
+				errs = append(errs, field.Invalid(at.Child("failed").Index(i), uid, "must not be empty"))
+			} else if seen[string(uid)] {
+				errs = append(errs, field.Duplicate(at.Child("failed").Index(i), uid))
+			}
+			seen[string(uid)] = true
+		}
+	}
+	conditions := path.Child("conditions")
+	complete, failed := hasCondition(s, batchv1.JobComplete), hasCondition(s, batchv1.JobFailed)
+	if complete && failed {
+		errs = append(errs, field.Invalid(conditions, field.OmitValueType{}, "cannot set Complete=True and Failed=true conditions"))
+	}
+	for _, of := range []batchv1.JobConditionType{batchv1.JobComplete, batchv1.JobFailed, batchv1.JobFailureTarget, batchv1.JobSuccessCriteriaMet} {
+		if hasCondition(old, of) && !hasCondition(s, of) {
+			errs = append(errs, field.Invalid(conditions, field.OmitValueType{}, fmt.Sprintf("cannot disable the terminal %s=True condition", of)))
+		}
+	}
+	if (complete || failed) && s.Active > 0 {
+		errs = append(errs, field.Invalid(path.Child("active"), s.Active, "active>0 is invalid for finished job"))
+	}
+	if s.CompletionTime != nil && !complete {
+		errs = append(errs, field.Invalid(path.Child("completionTime"), s.CompletionTime, "completionTime can only be set for Complete jobs"))
+	}
+	if s.CompletionTime == nil && complete {
+		errs = append(errs, field.Required(path.Child("completionTime"), "completionTime is required for Complete jobs"))
+	}
+	if s.StartTime == nil && (complete || failed) {
+		errs = append(errs, field.Required(path.Child("startTime"), "startTime is required for finished job"))
+	}
+	if s.StartTime != nil && s.CompletionTime != nil && s.CompletionTime.Before(s.StartTime) {
+		errs = append(errs, field.Invalid(path.Child("completionTime"), s.CompletionTime, "completionTime cannot be set before startTime"))
+	}
+	return errs
+}
