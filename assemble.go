@@ -101,7 +101,8 @@ func (c *ControlPlane) assembleServer() error {
 	}
 	all = append(all, c.config.Resources...)
 	c.server, err = apiserver.New(apiserver.Config{
-		Store: c.config.Store, Resources: all, OpenAPI: openapi.New(openapi.Config{Version: apiserver.DefaultVersion}),
+		Complete: c.complete,
+		Store:    c.config.Store, Resources: all, OpenAPI: openapi.New(openapi.Config{Version: apiserver.DefaultVersion}),
 		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer,
 		Admission: append([]admission.Plugin{admission.NamespaceLifecycle{}}, c.config.Admission...),
 		Checks:    c.config.Checks, Rand: c.config.Rand,

@@ -94,6 +94,7 @@ type ControlPlane struct {
 	ownStore   bool
 	server     *apiserver.Server
 	custom     *customresources.Manager
+	complete   chan struct{} // closed once the custom resources are served
 	webhooks   *webhook.Caller
 	allocation *allocation
 	pipes      *nodeproxy.Pipes
@@ -112,7 +113,7 @@ var (
 // NewControlPlane checks the configuration and puts the parts together; nothing
 // starts before Run.
 func NewControlPlane(config ControlPlaneConfig) (*ControlPlane, error) {
-	c := &ControlPlane{config: config, pipes: &nodeproxy.Pipes{}, ready: make(chan struct{})}
+	c := &ControlPlane{config: config, pipes: &nodeproxy.Pipes{}, ready: make(chan struct{}), complete: make(chan struct{})}
 	if len(c.config.ServiceCIDRs) == 0 {
 		c.config.ServiceCIDRs = []netip.Prefix{defaultServiceCIDR}
 	}
@@ -169,6 +170,11 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	parts = append(parts,
 		stages.Stage{Name: "API server", Run: c.server.Run, Ready: c.server.Ready()},
 		stages.Stage{Name: "custom resources", Run: c.custom.Run, Ready: c.custom.Ready()},
+		stages.Stage{Name: "served completely", Run: func(ctx context.Context) error {
+			close(c.complete)
+			<-ctx.Done()
+			return nil
+		}, Ready: c.complete},
 		stages.Stage{Name: "bootstrap", Run: func(ctx context.Context) error { return c.bootstrap(ctx, bootstrapped) }, Ready: bootstrapped},
 		stages.Stage{Name: "informers", Run: func(ctx context.Context) error {
 			c.informers.StartWithContext(ctx)

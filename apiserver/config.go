@@ -44,6 +44,11 @@ type Config struct {
 	// Resources to serve.
 	Resources []*resource.Resource
 
+	// Complete is closed when all that is published at run time (custom resources)
+	// is there for the first time: until then, who asks for what is not served, or
+	// what is, waits. Default: nothing is published at the start.
+	Complete <-chan struct{}
+
 	// Authenticator says who a request comes from. Default: everyone is
 	// anonymous. See package authn.
 	Authenticator authenticator.Request

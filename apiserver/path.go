@@ -74,6 +74,9 @@ func (x *exchange) serve() error {
 		return err
 	}
 	defer done()
+	if err := x.awaitComplete(); err != nil {
+		return err
+	}
 	if !x.info.IsResource {
 		return x.serveNonResource()
 	}
@@ -315,6 +318,25 @@ func (x *exchange) awaitReady() error {
 	case <-x.r.Context().Done():
 		return apierrors.NewServiceUnavailable("the server is starting")
 	}
+}
+
+// awaitComplete has requests that depend on all that is served wait for it while
+// the server starts.
+func (x *exchange) awaitComplete() error {
+	complete := x.config.Complete
+	describes := strings.HasPrefix(x.info.Path, "/api") || strings.HasPrefix(x.info.Path, "/openapi")
+	if complete == nil || x.registry != nil || !x.info.IsResource && !describes {
+		return nil
+	}
+	select {
+	case <-complete:
+	case <-x.r.Context().Done():
+		return apierrors.NewServiceUnavailable("the server is starting")
+	}
+	if x.info.IsResource {
+		x.route()
+	}
+	return nil
 }
 
 // supported checks the verb against those of the resource.

@@ -102,7 +102,8 @@ func (k *kind) resource(v *version, stored string) *resource.Resource {
 	}
 	r.Unserved = !v.spec.Served
 	if terminating(k.crd) {
-		r.Verbs = []string{"delete", "deletecollection", "get", "list", "watch"}
+		// What is there may still change: its finalizers have to go.
+		r.Verbs = []string{"delete", "deletecollection", "get", "list", "patch", "update", "watch"}
 	}
 	if v.spec.Name != stored {
 		r.StoredAs = &resource.StoredAs{Of: v.gvk.GroupVersion().WithResource(names.Plural)}

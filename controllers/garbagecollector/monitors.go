@@ -125,6 +125,15 @@ func (c *controller) monitor(ctx context.Context, wg *sync.WaitGroup, r resource
 			cancel()
 			return nil, fmt.Errorf("set transform: %w", err)
 		}
+		// A kind may go before the monitor hears of it. The default handler would
+		// tell a process-wide logger.
+		tell := func(_ context.Context, _ *cache.Reflector, err error) {
+			c.env.Logger.V(1).Info("A watch broke off", "resource", r.gvr, "error", err.Error())
+		}
+		if err := informer.SetWatchErrorHandlerWithContext(tell); err != nil {
+			cancel()
+			return nil, fmt.Errorf("set watch error handler: %w", err)
+		}
 	}
 	handle := func(o any) { c.observed(r, o) }
 	reg, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
