@@ -24,6 +24,7 @@ import (
 	"github.com/strake-io/strake/apiserver/resources/authorization"
 	"github.com/strake-io/strake/apiserver/resources/autoscaling"
 	"github.com/strake-io/strake/apiserver/resources/batch"
+	"github.com/strake-io/strake/apiserver/resources/certificates"
 	"github.com/strake-io/strake/apiserver/resources/coordination"
 	"github.com/strake-io/strake/apiserver/resources/core"
 	"github.com/strake-io/strake/apiserver/resources/discovery"
@@ -83,6 +84,7 @@ func BuiltIn(cfg Config) ([]*resource.Resource, error) {
 		authorization.Resources(authorization.Config{Authorizer: cfg.Authorizer, Rules: cfg.Rules}),
 		autoscaling.Resources(),
 		batch.Resources(),
+		certificates.Resources(),
 		coordination.Resources(),
 		discovery.Resources(),
 		events.Resources(cfg.EventTTL),

@@ -1,6 +1,7 @@
-// Package networking declares resources of networking.k8s.io/v1: the addresses
-// that services hold and the ranges that they come from. The objects of the
-// former are what apiserver/allocator writes.
+// Package networking declares the resources of networking.k8s.io/v1: ingresses and
+// their classes, network policies, and the addresses that services hold with the
+// ranges that they come from. The objects of the latter are what
+// apiserver/allocator writes.
 package networking
 
 import (
@@ -27,7 +28,7 @@ import (
 
 // Resources are the resources of the group that are served.
 func Resources() []*resource.Resource {
-	return []*resource.Resource{ipAddresses(), serviceCIDRs()}
+	return []*resource.Resource{ingressClasses(), ingresses(), ipAddresses(), networkPolicies(), serviceCIDRs()}
 }
 
 func ipAddresses() *resource.Resource {
