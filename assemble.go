@@ -2,12 +2,14 @@ package strake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/typed/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -187,16 +189,23 @@ func (c *ControlPlane) bootstrap(ctx context.Context, done chan<- struct{}) erro
 	if err != nil {
 		return err
 	}
+	var flow errgroup.Group
+	flow.Go(func() error { return ensureFlowControl(ctx, client) })
 	for _, name := range namespace.System() {
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		if _, err := client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("creating the namespace %s: %w", name, err)
+			return errors.Join(fmt.Errorf("creating the namespace %s: %w", name, err), flow.Wait())
 		}
 	}
-	if err := c.publishKubernetesService(ctx, client); err != nil {
+	if err := errors.Join(c.publishKubernetesService(ctx, client), flow.Wait()); err != nil {
 		return err
 	}
 	close(done)
+	var kept sync.WaitGroup
+	defer kept.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	kept.Go(func() { c.keepFlowControl(ctx, client) })
 	return c.allocation.repairer.Run(ctx, repairInterval, func(repaired allocator.Repaired, err error) {
 		if err != nil && ctx.Err() == nil {
 			c.config.Logger.Error(err, "Could not look for leaked cluster IPs and node ports")

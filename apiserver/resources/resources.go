@@ -29,6 +29,7 @@ import (
 	"github.com/strake-io/strake/apiserver/resources/core"
 	"github.com/strake-io/strake/apiserver/resources/discovery"
 	"github.com/strake-io/strake/apiserver/resources/events"
+	"github.com/strake-io/strake/apiserver/resources/flowcontrol"
 	"github.com/strake-io/strake/apiserver/resources/networking"
 	"github.com/strake-io/strake/apiserver/resources/node"
 	"github.com/strake-io/strake/apiserver/resources/policy"
@@ -88,6 +89,7 @@ func BuiltIn(cfg Config) ([]*resource.Resource, error) {
 		coordination.Resources(),
 		discovery.Resources(),
 		events.Resources(cfg.EventTTL),
+		flowcontrol.Resources(),
 		networking.Resources(),
 		node.Resources(),
 		policy.Resources(),

@@ -1,0 +1,92 @@
+package strake
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/strake-io/strake/apiserver/resources/flowcontrol"
+)
+
+// flowControlInterval is how often the built-in flow schemas and priority levels are
+// looked after, upstream's.
+const flowControlInterval = time.Minute
+
+// keepFlowControl mends the built-in flow schemas and priority levels until ctx ends.
+func (c *ControlPlane) keepFlowControl(ctx context.Context, client kubernetes.Interface) {
+	ticker := time.NewTicker(flowControlInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := ensureFlowControl(ctx, client); err != nil && ctx.Err() == nil {
+			c.config.Logger.Error(err, "Could not look after the built-in flow schemas and priority levels")
+		}
+	}
+}
+
+// ensureFlowControl makes the built-in flow schemas and priority levels that are not
+// there, all at once, so that a new cluster waits for them no longer than for one.
+func ensureFlowControl(ctx context.Context, client kubernetes.Interface) error {
+	schemas, err := client.FlowcontrolV1().FlowSchemas().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("listing flow schemas: %w", err)
+	}
+	levels, err := client.FlowcontrolV1().PriorityLevelConfigurations().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("listing priority levels: %w", err)
+	}
+	missing := flowcontrol.Missing(pointers(schemas.Items), pointers(levels.Items))
+	create, update := metav1.CreateOptions{FieldManager: flowcontrol.FieldManager}, metav1.UpdateOptions{FieldManager: flowcontrol.FieldManager}
+	all, ctx := errgroup.WithContext(ctx)
+	for _, l := range missing.CreateLevels {
+		write(all, l.Name, func() (*flowcontrolv1.PriorityLevelConfiguration, error) {
+			return client.FlowcontrolV1().PriorityLevelConfigurations().Create(ctx, l, create)
+		})
+	}
+	for _, l := range missing.UpdateLevels {
+		write(all, l.Name, func() (*flowcontrolv1.PriorityLevelConfiguration, error) {
+			return client.FlowcontrolV1().PriorityLevelConfigurations().Update(ctx, l, update)
+		})
+	}
+	for _, s := range missing.CreateSchemas {
+		write(all, s.Name, func() (*flowcontrolv1.FlowSchema, error) {
+			return client.FlowcontrolV1().FlowSchemas().Create(ctx, s, create)
+		})
+	}
+	for _, s := range missing.UpdateSchemas {
+		write(all, s.Name, func() (*flowcontrolv1.FlowSchema, error) {
+			return client.FlowcontrolV1().FlowSchemas().Update(ctx, s, update)
+		})
+	}
+	return all.Wait()
+}
+
+// write does one write in its own goroutine; that another server was faster is fine.
+func write[T any](all *errgroup.Group, name string, do func() (T, error)) {
+	all.Go(func() error {
+		_, err := do()
+		if err == nil || apierrors.IsAlreadyExists(err) || apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("writing the built-in object %s: %w", name, err)
+	})
+}
+
+func pointers[T any](items []T) []*T {
+	out := make([]*T, len(items))
+	for i := range items {
+		out[i] = &items[i]
+	}
+	return out
+}
