@@ -116,6 +116,9 @@ func (c *ControlPlane) assembleServer() error {
 	if c.admin, err = c.client(administrator); err != nil {
 		return err
 	}
+	if err := c.assembleAggregation(); err != nil {
+		return err
+	}
 	return c.assembleCustomResources()
 }
 
@@ -198,6 +201,9 @@ func (c *ControlPlane) bootstrap(ctx context.Context, done chan<- struct{}) erro
 		}
 	}
 	if err := errors.Join(c.publishKubernetesService(ctx, client), flow.Wait()); err != nil {
+		return err
+	}
+	if err := c.otherServers().Publish(ctx, client); err != nil {
 		return err
 	}
 	close(done)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/strake-io/strake/apiserver"
 	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/aggregation"
 	"github.com/strake-io/strake/apiserver/customresources"
 	"github.com/strake-io/strake/apiserver/nodeproxy"
 	"github.com/strake-io/strake/apiserver/resource"
@@ -64,6 +65,13 @@ type ControlPlaneConfig struct {
 	// API by, published in each namespace; empty publishes none.
 	RootCA []byte
 
+	// ClientCA is the PEM certificate that signs clients' certificates, and
+	// FrontProxy who the API server is towards the servers that APIServices lead to.
+	// Those are told of both. nil: of no client certificates; a front proxy that
+	// lasts as long as this control plane.
+	ClientCA   []byte
+	FrontProxy *FrontProxy
+
 	// DialKubelet connects to the kubelets of nodes that do not run in this
 	// process; nil knows no such nodes. See nodeproxy.DialTLS.
 	DialKubelet nodeproxy.DialFunc
@@ -94,6 +102,7 @@ type ControlPlane struct {
 	ownStore   bool
 	server     *apiserver.Server
 	custom     *customresources.Manager
+	aggregator *aggregation.Aggregator
 	complete   chan struct{} // closed once the custom resources are served
 	webhooks   *webhook.Caller
 	allocation *allocation
@@ -170,6 +179,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 	parts = append(parts,
 		stages.Stage{Name: "API server", Run: c.server.Run, Ready: c.server.Ready()},
 		stages.Stage{Name: "custom resources", Run: c.custom.Run, Ready: c.custom.Ready()},
+		stages.Stage{Name: "aggregation", Run: c.aggregator.Run, Ready: c.aggregator.Ready()},
 		stages.Stage{Name: "served completely", Run: func(ctx context.Context) error {
 			close(c.complete)
 			<-ctx.Done()

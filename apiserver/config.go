@@ -109,6 +109,9 @@ type OpenAPI interface {
 	V2(resources []*resource.Resource) (*spec.Swagger, error)
 	// V3 describes one group version; its resources are among those given.
 	V3(gv schema.GroupVersion, resources []*resource.Resource) (*spec3.OpenAPI, error)
+	// V3Path describes a path outside of group versions: "/apis", "/apis/apps",
+	// "/version".
+	V3Path(path string) (*spec3.OpenAPI, error)
 }
 
 // Check is one of the health checks.

@@ -1,122 +1,128 @@
 package apiserver
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/kube-openapi/pkg/cached"
-	"k8s.io/kube-openapi/pkg/common"
-	"k8s.io/kube-openapi/pkg/handler"
-	"k8s.io/kube-openapi/pkg/handler3"
-	"k8s.io/kube-openapi/pkg/spec3"
-	"k8s.io/kube-openapi/pkg/validation/spec"
+	"k8s.io/kube-openapi/pkg/openapiconv"
 
 	"github.com/strake-io/strake/apiserver/discovery"
 	"github.com/strake-io/strake/apiserver/registry"
 	"github.com/strake-io/strake/apiserver/resource"
 )
 
-// description tells clients what one table of resources serves. Its parts are made
-// when a client first asks, those of group versions in which nothing changed are
-// the ones of the table before.
+// description tells clients what is served: a table of resources, and what other
+// servers serve. Its parts are made when a client first asks; documents in which
+// nothing changed are the ones of the description before.
 type description struct {
 	table     *registry.Table
+	delegated *delegation
 	discovery func() (*discovery.Handler, error)
 	// openapi serves what is below /openapi; nil where there is no OpenAPI.
-	openapi func() http.Handler
+	openapi func() *openAPIHandler
 
-	documents map[schema.GroupVersion]*document
-}
-
-// document is the openapi v3 document of one group version.
-type document struct {
-	resources []*resource.Resource
-	made      cached.Value[*spec3.OpenAPI]
+	v2 *document
+	// v3 are the documents of version 3 by their paths ("api/v1", "apis/apps/v1").
+	v3 map[string]*document
 }
 
 // describe is the description of what is served now.
 func (s *Server) describe() *description {
 	for {
-		last, table := s.described.Load(), s.set.Table()
-		if last != nil && last.table == table {
+		last, table, delegated := s.described.Load(), s.set.Table(), s.delegated.Load()
+		if last != nil && last.table == table && last.delegated == delegated {
 			return last
 		}
-		next := s.newDescription(table, last)
+		next := s.newDescription(table, delegated, last)
 		if s.described.CompareAndSwap(last, next) {
 			return next
 		}
 	}
 }
 
-func (s *Server) newDescription(table *registry.Table, last *description) *description {
+func (s *Server) newDescription(table *registry.Table, delegated *delegation, last *description) *description {
 	all := table.Resources()
-	d := &description{
-		table:     table,
-		discovery: sync.OnceValues(func() (*discovery.Handler, error) { return discovery.New(all) }),
-	}
-	source := s.config.OpenAPI
-	if source == nil {
+	d := &description{table: table, delegated: delegated, discovery: sync.OnceValues(func() (*discovery.Handler, error) {
+		remotes := make([]discovery.Remote, len(delegated.all))
+		for i, r := range delegated.all {
+			remotes[i] = r.Remote
+		}
+		return discovery.New(all, remotes)
+	})}
+	if s.config.OpenAPI == nil {
 		return d
 	}
-	byVersion := map[schema.GroupVersion][]*resource.Resource{}
-	for _, r := range all {
-		gv := r.GVK.GroupVersion()
-		byVersion[gv] = append(byVersion[gv], r)
+	if last == nil {
+		last = &description{}
 	}
-	d.documents = make(map[schema.GroupVersion]*document, len(byVersion))
-	for gv, resources := range byVersion {
-		if last != nil && last.documents[gv] != nil && slices.Equal(last.documents[gv].resources, resources) {
-			d.documents[gv] = last.documents[gv]
-			continue
-		}
-		d.documents[gv] = &document{resources, cached.Once(cached.Func(func() (*spec3.OpenAPI, string, error) {
-			made, err := source.V3(gv, all)
-			return made, gv.String(), err
-		}))}
-	}
-	d.openapi = sync.OnceValue(func() http.Handler { return openAPIHandler(source, all, d.documents) })
+	d.describeV2(s.config.OpenAPI, all, last)
+	d.describeV3(s.config.OpenAPI, all, last)
+	d.openapi = sync.OnceValue(func() *openAPIHandler { return newOpenAPIHandler(d) })
 	return d
 }
 
-// openAPIHandler serves the documents in JSON and protobuf, with hashes.
-func openAPIHandler(source OpenAPI, all []*resource.Resource, documents map[schema.GroupVersion]*document) http.Handler {
-	routes := &openAPIRoutes{exact: map[string]http.Handler{}}
-	v2 := handler.NewOpenAPIServiceLazy(cached.Once(cached.Func(func() (*spec.Swagger, string, error) {
-		made, err := source.V2(all)
-		return made, "v2", err
-	})))
-	v2.RegisterOpenAPIVersionedService("/openapi/v2", routes)
-	v3 := handler3.NewOpenAPIService()
-	for gv, doc := range documents {
-		v3.UpdateGroupVersionLazy(strings.TrimPrefix(discovery.Root(gv), "/"), doc.made)
+// local are the resources that no other server serves in this one's place.
+func (d *delegation) local(all []*resource.Resource) []*resource.Resource {
+	if len(d.byGV) == 0 {
+		return all
 	}
-	routes.exact["/openapi/v3"] = http.HandlerFunc(v3.HandleDiscovery)
-	routes.below = http.HandlerFunc(v3.HandleGroupVersion)
-	return routes
+	return slices.DeleteFunc(slices.Clone(all), func(r *resource.Resource) bool { return d.byGV[r.GVK.GroupVersion()] != nil })
 }
 
-type openAPIRoutes struct {
-	exact map[string]http.Handler
-	below http.Handler
+func (d *description) describeV2(source OpenAPI, all []*resource.Resource, last *description) {
+	if last.v2 != nil && d.delegated == last.delegated && slices.Equal(last.v2.of, all) {
+		d.v2 = last.v2
+		return
+	}
+	d.v2 = newDocument(all, protoV2, func() (encodable, error) {
+		whole, err := source.V2(d.delegated.local(all))
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range d.delegated.all {
+			if r.Swagger == nil {
+				continue
+			}
+			if err := mergeSwagger(whole, r); err != nil {
+				return nil, err
+			}
+		}
+		return whole, nil
+	})
 }
 
-var _ common.PathHandler = (*openAPIRoutes)(nil)
-
-// Handle implements common.PathHandler.
-func (o *openAPIRoutes) Handle(path string, h http.Handler) { o.exact[path] = h }
-
-// ServeHTTP implements http.Handler.
-func (o *openAPIRoutes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if h := o.exact[strings.TrimSuffix(r.URL.Path, "/")]; h != nil {
-		h.ServeHTTP(w, r)
-		return
+func (d *description) describeV3(source OpenAPI, all []*resource.Resource, last *description) {
+	d.v3 = map[string]*document{}
+	keep := func(path string, of []*resource.Resource, build func() (encodable, error)) {
+		if was := last.v3[path]; was != nil && slices.Equal(was.of, of) {
+			d.v3[path] = was
+			return
+		}
+		d.v3[path] = newDocument(of, protoV3, build)
 	}
-	if strings.HasPrefix(r.URL.Path, "/openapi/v3/") {
-		o.below.ServeHTTP(w, r)
-		return
+	byVersion := map[schema.GroupVersion][]*resource.Resource{}
+	for _, r := range d.delegated.local(all) {
+		gv := r.GVK.GroupVersion()
+		byVersion[gv] = append(byVersion[gv], r)
 	}
-	http.Error(w, "404 page not found", http.StatusNotFound)
+	for gv, of := range byVersion {
+		keep(strings.TrimPrefix(discovery.Root(gv), "/"), of, func() (encodable, error) { return source.V3(gv, all) })
+	}
+	for _, r := range d.delegated.all {
+		if len(r.OpenAPI) == 0 && r.Swagger != nil {
+			path := strings.TrimPrefix(discovery.Root(r.GroupVersion), "/")
+			d.v3[path] = newDocument(nil, protoV3, func() (encodable, error) { return openapiconv.ConvertV2ToV3(r.Swagger), nil })
+		}
+	}
+	other := []string{"api", "apis", "version"}
+	for gv := range byVersion {
+		if group := "apis/" + gv.Group; gv.Group != "" && !slices.Contains(other, group) {
+			other = append(other, group)
+		}
+	}
+	for _, path := range other {
+		keep(path, nil, func() (encodable, error) { return source.V3Path("/" + path) })
+	}
 }

@@ -41,6 +41,10 @@ func (x *exchange) serveNonResource() error {
 		x.send(http.StatusOK, out, document)
 		return nil
 	}
+	if first == "openapi" && x.config.OpenAPI != nil {
+		x.describe().openapi().serve(x)
+		return nil
+	}
 	h := x.nonResource[first]
 	if h == nil {
 		return errPathNotFound
@@ -57,11 +61,6 @@ func (s *Server) nonResourceHandlers() map[string]http.Handler {
 		"version": http.HandlerFunc(s.serveVersion),
 		"metrics": promhttp.HandlerFor(s.metrics.gatherer, promhttp.HandlerOpts{}),
 		"":        http.HandlerFunc(s.serveRoot),
-	}
-	if s.config.OpenAPI != nil {
-		handlers["openapi"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s.describe().openapi().ServeHTTP(w, r)
-		})
 	}
 	return handlers
 }

@@ -30,6 +30,8 @@ type exchange struct {
 	user  user.Info
 	query url.Values
 
+	// away serves the request in this server's place; nil: this one does.
+	away *Remote
 	// Of a request for a resource.
 	registry *registry.Registry
 	resource *resource.Resource
@@ -76,6 +78,10 @@ func (x *exchange) serve() error {
 	defer done()
 	if err := x.awaitComplete(); err != nil {
 		return err
+	}
+	if x.away != nil {
+		x.away.Serve(x.w, x.r, x.user)
+		return nil
 	}
 	if !x.info.IsResource {
 		return x.serveNonResource()
@@ -141,7 +147,7 @@ func (x *exchange) verb() error {
 
 // route finds the resource that the path names, where there is one.
 func (x *exchange) route() {
-	if !x.info.IsResource {
+	if x.away = x.remote(); x.away != nil || !x.info.IsResource {
 		return
 	}
 	reg := x.set.Of(schema.GroupVersionResource{Group: x.info.Group, Version: x.info.Version, Resource: x.info.Resource})
@@ -165,6 +171,9 @@ func (x *exchange) route() {
 
 // longRunning requests have no timeout and take no turn.
 func (x *exchange) longRunning() bool {
+	if x.away != nil && relayed[x.info.Subresource] {
+		return true
+	}
 	return x.info.IsResource && (x.info.Verb == "watch" || x.sub != nil && x.sub.Connect != nil)
 }
 
@@ -333,9 +342,7 @@ func (x *exchange) awaitComplete() error {
 	case <-x.r.Context().Done():
 		return apierrors.NewServiceUnavailable("the server is starting")
 	}
-	if x.info.IsResource {
-		x.route()
-	}
+	x.route()
 	return nil
 }
 

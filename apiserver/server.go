@@ -27,6 +27,7 @@ type Server struct {
 	names  *registry.Names
 	// described is what tells clients of a table of resources.
 	described atomic.Pointer[description]
+	delegated atomic.Pointer[delegation]
 	// nonResource are the handlers by their first path segment.
 	nonResource map[string]http.Handler
 	metrics     *metrics
@@ -34,9 +35,11 @@ type Server struct {
 	writes      *limiter
 	ready       chan struct{}
 
-	mu      sync.Mutex // guards started, stopped and calls
+	mu      sync.Mutex // guards started, stopped, published and calls
 	started bool
 	stopped bool
+	// published is closed and made anew when Publish has changed what is served.
+	published chan struct{}
 	// calls are the in-process requests that are being served.
 	calls   map[*call]struct{}
 	serving sync.WaitGroup
@@ -52,11 +55,12 @@ func New(config Config) (*Server, error) {
 		config: config,
 		scheme: newScheme(config.Resources),
 		names:  registry.NewNames(config.Rand),
-		ready:  make(chan struct{}),
+		ready:  make(chan struct{}), published: make(chan struct{}),
 		calls:  map[*call]struct{}{},
 		reads:  newLimiter(config.MaxReads),
 		writes: newLimiter(config.MaxWrites),
 	}
+	s.Delegate(nil)
 	s.codec = codec.New(s.scheme)
 	if s.metrics, err = newMetrics(config.Registerer); err != nil {
 		return nil, fmt.Errorf("apiserver: %w", err)
@@ -148,5 +152,9 @@ func (s *Server) Publish(owner string, resources []*resource.Resource) error {
 	if err := s.set.Publish(owner, resources); err != nil {
 		return fmt.Errorf("apiserver: %w", err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.published)
+	s.published = make(chan struct{})
 	return nil
 }

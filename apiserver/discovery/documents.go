@@ -4,6 +4,9 @@
 package discovery
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
 	"slices"
 	"sort"
 	"strings"
@@ -63,28 +66,56 @@ func Singular(r *resource.Resource) string {
 // group is one API group with its versions in order of preference.
 type group struct {
 	name     string
+	priority int32
 	versions []version
 }
 
+// version is one version of a group. Those that another server serves have their
+// resources in remote.
 type version struct {
 	name      string
+	priority  int32
 	resources []*resource.Resource
+	remote    *Remote
 }
 
-// collect sorts resources into groups, groups and versions by preference, resources
-// by name.
-func collect(resources []*resource.Resource) []group {
+// Remote is a group version that another server serves, with what that one says of
+// it.
+type Remote struct {
+	GroupVersion schema.GroupVersion
+	Priority     Priority
+	// Described is that server's own discovery: its resources, and whether they are
+	// those of now (Freshness).
+	Described apidiscovery.APIVersionDiscovery
+}
+
+// collect sorts resources into groups, groups and versions by priority, resources
+// by name. What is remote is not local.
+func collect(resources []*resource.Resource, remote []Remote) []group {
 	var groups []group
-	for _, r := range resources {
-		g := find(&groups, func(g group) bool { return g.name == r.GVK.Group }, group{name: r.GVK.Group})
-		v := find(&g.versions, func(v version) bool { return v.name == r.GVK.Version }, version{name: r.GVK.Version})
-		v.resources = append(v.resources, r)
+	at := func(gv schema.GroupVersion, p Priority) *version {
+		g := find(&groups, func(g group) bool { return g.name == gv.Group }, group{name: gv.Group})
+		g.priority = max(g.priority, p.Group)
+		return find(&g.versions, func(v version) bool { return v.name == gv.Version }, version{name: gv.Version, priority: p.Version})
 	}
-	slices.SortFunc(groups, func(a, b group) int { return compareGroups(a.name, b.name) })
+	for i := range remote {
+		at(remote[i].GroupVersion, remote[i].Priority).remote = &remote[i]
+	}
+	for _, r := range resources {
+		gv := r.GVK.GroupVersion()
+		if v := at(gv, PriorityOf(gv)); v.remote == nil {
+			v.resources = append(v.resources, r)
+		}
+	}
+	slices.SortFunc(groups, func(a, b group) int {
+		return cmp.Or(cmp.Compare(b.priority, a.priority), cmp.Compare(a.name, b.name))
+	})
 	for _, g := range groups {
-		slices.SortFunc(g.versions, func(a, b version) int { return CompareVersions(a.name, b.name) })
+		slices.SortFunc(g.versions, func(a, b version) int {
+			return cmp.Or(cmp.Compare(b.priority, a.priority), CompareVersions(a.name, b.name))
+		})
 		for _, v := range g.versions {
-			sort.SliceStable(v.resources, func(i, j int) bool { return v.resources[i].Plural < v.resources[j].Plural })
+			slices.SortFunc(v.resources, func(a, b *resource.Resource) int { return cmp.Compare(a.Plural, b.Plural) })
 		}
 	}
 	return groups
@@ -110,17 +141,21 @@ func (g group) document() metav1.APIGroup {
 	return doc
 }
 
-func (v version) document(group string) *metav1.APIResourceList {
+// document lists the resources of a version. stored are the kinds as which those of
+// this server are stored.
+func (v version) document(group string, stored storedKinds) *metav1.APIResourceList {
 	gv := schema.GroupVersion{Group: group, Version: v.name}
 	list := &metav1.APIResourceList{GroupVersion: gv.String(), APIResources: []metav1.APIResource{}}
-	list.SetGroupVersionKind(schema.GroupVersionKind{Version: "v1", Kind: "APIResourceList"})
+	list.Kind = "APIResourceList"
+	if group != "" { // as upstream, whose oldest documents have none
+		list.APIVersion = "v1"
+	}
 	for _, r := range v.resources {
 		list.APIResources = append(list.APIResources, metav1.APIResource{
 			Name: r.Plural, SingularName: Singular(r), Namespaced: r.Namespaced, Kind: r.GVK.Kind,
-			Verbs: Verbs(r), ShortNames: r.ShortNames, Categories: r.Categories,
+			Verbs: Verbs(r), ShortNames: r.ShortNames, Categories: r.Categories, StorageVersionHash: stored.hash(r),
 		})
-		for i := range r.Subresources {
-			s := &r.Subresources[i]
+		for _, s := range subresources(r) {
 			sub := metav1.APIResource{
 				Name: r.Plural + "/" + s.Name, Namespaced: r.Namespaced,
 				Kind: SubresourceKind(r, s).Kind, Verbs: SubresourceVerbs(s),
@@ -134,6 +169,44 @@ func (v version) document(group string) *metav1.APIResourceList {
 	return list
 }
 
+// subresources of a resource, by name.
+func subresources(r *resource.Resource) []*resource.Subresource {
+	out := make([]*resource.Subresource, len(r.Subresources))
+	for i := range r.Subresources {
+		out[i] = &r.Subresources[i]
+	}
+	slices.SortFunc(out, func(a, b *resource.Subresource) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// storedKinds are the kinds of the resources that are stored, by resource.
+type storedKinds map[schema.GroupVersionResource]schema.GroupVersionKind
+
+func kindsStored(resources []*resource.Resource) storedKinds {
+	stored := storedKinds{}
+	for _, r := range resources {
+		if r.StoredAs == nil && r.Create == nil {
+			stored[r.GroupVersionResource()] = r.GVK
+		}
+	}
+	return stored
+}
+
+// hash tells clients whether objects have to be stored anew, in upstream's form;
+// "" for what is not stored.
+func (s storedKinds) hash(r *resource.Resource) string {
+	of := r.GroupVersionResource()
+	if r.StoredAs != nil {
+		of = r.StoredAs.Of
+	}
+	kind, is := s[of]
+	if !is {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(kind.Group + "/" + kind.Version + "/" + kind.Kind))
+	return base64.StdEncoding.EncodeToString(sum[:8])
+}
+
 // aggregated is the document of all groups whose name is empty (core) or not.
 func aggregated(groups []group, core bool) *apidiscovery.APIGroupDiscoveryList {
 	list := &apidiscovery.APIGroupDiscoveryList{Items: []apidiscovery.APIGroupDiscovery{}}
@@ -144,6 +217,10 @@ func aggregated(groups []group, core bool) *apidiscovery.APIGroupDiscoveryList {
 		}
 		item := apidiscovery.APIGroupDiscovery{ObjectMeta: metav1.ObjectMeta{Name: g.name}}
 		for _, v := range g.versions {
+			if v.remote != nil {
+				item.Versions = append(item.Versions, v.remote.Described)
+				continue
+			}
 			item.Versions = append(item.Versions, apidiscovery.APIVersionDiscovery{
 				Version: v.name, Freshness: apidiscovery.DiscoveryFreshnessCurrent, Resources: v.aggregated(),
 			})
@@ -164,8 +241,7 @@ func (v version) aggregated() []apidiscovery.APIResourceDiscovery {
 			Resource: r.Plural, ResponseKind: kindOf(r.GVK), Scope: scope, SingularResource: Singular(r),
 			Verbs: Verbs(r), ShortNames: r.ShortNames, Categories: r.Categories,
 		}
-		for i := range r.Subresources {
-			s := &r.Subresources[i]
+		for _, s := range subresources(r) {
 			item.Subresources = append(item.Subresources, apidiscovery.APISubresourceDiscovery{
 				Subresource: s.Name, ResponseKind: kindOf(SubresourceKind(r, s)), Verbs: SubresourceVerbs(s),
 			})

@@ -31,20 +31,23 @@ type ready struct {
 	etag  string
 }
 
-// New makes the documents of the given resources.
-func New(resources []*resource.Resource) (*Handler, error) {
-	groups := collect(resources)
+// New makes the documents of the given resources, and of what other servers serve:
+// their group versions stand in the place of those of this server.
+func New(resources []*resource.Resource, remote []Remote) (*Handler, error) {
+	groups := collect(resources, remote)
+	stored := kindsStored(resources)
 	h := &Handler{documents: map[string]runtime.Object{}, aggregated: map[string]*ready{}, groups: groups}
-	core := &metav1.APIVersions{Versions: []string{}, ServerAddressByClientCIDRs: []metav1.ServerAddressByClientCIDR{}}
-	core.SetGroupVersionKind(schema.GroupVersionKind{Kind: "APIVersions"})
-	core.APIVersion = "v1"
+	core := &metav1.APIVersions{Versions: []string{}}
+	core.Kind = "APIVersions" // without apiVersion, as upstream
 	list := &metav1.APIGroupList{Groups: []metav1.APIGroup{}}
 	list.SetGroupVersionKind(schema.GroupVersionKind{Version: "v1", Kind: "APIGroupList"})
 	for _, g := range groups {
 		if g.name == "" {
 			for _, v := range g.versions {
 				core.Versions = append(core.Versions, v.name)
-				h.documents["/api/"+v.name] = v.document("")
+				if v.remote == nil {
+					h.documents["/api/"+v.name] = v.document("", stored)
+				}
 			}
 			continue
 		}
@@ -54,7 +57,9 @@ func New(resources []*resource.Resource) (*Handler, error) {
 		single.SetGroupVersionKind(schema.GroupVersionKind{Version: "v1", Kind: "APIGroup"})
 		h.documents["/apis/"+g.name] = &single
 		for _, v := range g.versions {
-			h.documents["/apis/"+g.name+"/"+v.name] = v.document(g.name)
+			if v.remote == nil {
+				h.documents["/apis/"+g.name+"/"+v.name] = v.document(g.name, stored)
+			}
 		}
 	}
 	h.documents["/api"], h.documents["/apis"] = core, list
@@ -105,6 +110,12 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request) (runtime.Object,
 			all.write(w, r, media)
 			return nil, true
 		}
+	}
+	if versions, is := doc.(*metav1.APIVersions); is {
+		// The way to the server is the one by which the client came.
+		here := *versions
+		here.ServerAddressByClientCIDRs = []metav1.ServerAddressByClientCIDR{{ClientCIDR: "0.0.0.0/0", ServerAddress: r.Host}}
+		return &here, true
 	}
 	return doc, true
 }

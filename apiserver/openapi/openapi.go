@@ -68,6 +68,11 @@ func (d *Documents) V3(gv schema.GroupVersion, resources []*resource.Resource) (
 	return &spec3.OpenAPI{Version: "3.0.0", Info: d.info(), Paths: paths, Components: components}, nil
 }
 
+// V3Path makes the document of a path outside of group versions.
+func (d *Documents) V3Path(path string) (*spec3.OpenAPI, error) {
+	return &spec3.OpenAPI{Version: "3.0.0", Info: d.info(), Paths: &spec3.Paths{Paths: map[string]*spec3.Path{}}}, nil
+}
+
 // V2 makes the one document of the whole API.
 func (d *Documents) V2(resources []*resource.Resource) (*spec.Swagger, error) {
 	models, err := d.schemas(v2Dialect, resources)

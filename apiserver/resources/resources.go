@@ -19,6 +19,7 @@ import (
 	"github.com/strake-io/strake/apiserver/allocator"
 	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/apiserver/resources/apiextensions"
+	"github.com/strake-io/strake/apiserver/resources/apiregistration"
 	"github.com/strake-io/strake/apiserver/resources/apps"
 	"github.com/strake-io/strake/apiserver/resources/authentication"
 	"github.com/strake-io/strake/apiserver/resources/authorization"
@@ -80,6 +81,7 @@ func BuiltIn(cfg Config) ([]*resource.Resource, error) {
 			Nodes: cfg.Nodes, Addresses: cfg.Addresses, Ports: cfg.Ports, EventTTL: cfg.EventTTL, IntN: cfg.IntN,
 		}),
 		apiextensions.Resources(),
+		apiregistration.Resources(),
 		apps.Resources(),
 		authentication.Resources(authentication.Config{Authenticator: cfg.Authenticator, Audiences: cfg.Audiences}),
 		authorization.Resources(authorization.Config{Authorizer: cfg.Authorizer, Rules: cfg.Rules}),

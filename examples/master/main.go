@@ -82,6 +82,7 @@ func (m *master) assemble(ctx context.Context, log logr.Logger) error {
 	plane := &config.ControlPlane
 	plane.NodeGrace = m.flags.NodeGrace
 	plane.Authenticator, plane.RootCA, plane.Logger = credentials.Authenticator(), credentials.CA.PEM(), log
+	plane.ClientCA, plane.FrontProxy = credentials.CA.PEM(), credentials.FrontProxy()
 	plane.DialKubelet = nodeproxy.DialTLS(credentials.KubeletTLS())
 	plane.Advertise = program.Advertise(m.at)
 	if plane.Store, m.store, err = program.OpenStore(m.flags, log); err != nil {

@@ -114,6 +114,7 @@ func (s *standalone) assemble(ctx context.Context) (err error) {
 	plane := &config.ControlPlane
 	plane.NodeGrace = s.flags.NodeGrace
 	plane.Authenticator, plane.RootCA, plane.Logger = credentials.Authenticator(), credentials.CA.PEM(), s.log
+	plane.ClientCA, plane.FrontProxy = credentials.CA.PEM(), credentials.FrontProxy()
 	if plane.Store, s.store, err = program.OpenStore(s.flags, s.log); err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 
+	"github.com/strake-io/strake"
 	"github.com/strake-io/strake/apiserver/authn"
 	"github.com/strake-io/strake/apiserver/authz"
 	"github.com/strake-io/strake/internal/atomicfile"
@@ -28,6 +29,7 @@ import (
 // made on the first start and kept in the data directory.
 type Credentials struct {
 	CA    *pki.Authority
+	front *pki.Authority // signs the front proxy's certificate and no other
 	admin string
 	node  string
 }
@@ -38,7 +40,11 @@ func OpenCredentials(dir string) (*Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Credentials{CA: ca}
+	front, err := pki.Open(filepath.Join(dir, "pki", "front-proxy"), "front-proxy-ca", time.Now())
+	if err != nil {
+		return nil, err
+	}
+	c := &Credentials{CA: ca, front: front}
 	for name, token := range map[string]*string{"admin.token": &c.admin, "node.token": &c.node} {
 		if *token, err = openToken(filepath.Join(dir, "pki", name)); err != nil {
 			return nil, err
@@ -101,6 +107,12 @@ func (c *Credentials) ServerTLS(names ...string) *tls.Config {
 		ClientCAs:      c.CA.Pool(),
 		GetCertificate: c.CA.Renew(req, time.Now).GetCertificate,
 	}
+}
+
+// FrontProxy is who the API server is towards servers that serve parts of the API.
+func (c *Credentials) FrontProxy() *strake.FrontProxy {
+	own := c.front.Renew(pki.Request{CommonName: strake.FrontProxyName}, time.Now)
+	return &strake.FrontProxy{CA: c.front.PEM(), Names: []string{strake.FrontProxyName}, Certificate: own.GetClientCertificate}
 }
 
 // KubeletTLS is for the API server's connections to kubelets. Nodes that joined
