@@ -14,6 +14,7 @@ import (
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/typed/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
@@ -23,12 +24,15 @@ import (
 	"github.com/strake-io/strake/apiserver/allocator"
 	"github.com/strake-io/strake/apiserver/authn"
 	"github.com/strake-io/strake/apiserver/authz"
+	"github.com/strake-io/strake/apiserver/authz/bootstrap"
+	"github.com/strake-io/strake/apiserver/authz/rbac"
 	"github.com/strake-io/strake/apiserver/customresources"
 	"github.com/strake-io/strake/apiserver/nodeproxy"
 	"github.com/strake-io/strake/apiserver/openapi"
 	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/apiserver/resources"
 	"github.com/strake-io/strake/apiserver/resources/core"
+	"github.com/strake-io/strake/apiserver/resources/scheduling"
 	"github.com/strake-io/strake/apiserver/webhook"
 	"github.com/strake-io/strake/controllers"
 	"github.com/strake-io/strake/controllers/defaults"
@@ -91,12 +95,13 @@ func (c *ControlPlane) assembleServer() error {
 	if c.config.Authenticator == nil {
 		c.config.Authenticator = authn.New(authn.Config{})
 	}
+	c.roles = rbac.New()
 	if c.config.Authorizer == nil {
-		c.config.Authorizer = authz.New()
+		c.config.Authorizer = authz.Chain(authz.New(), authorizer.AuthorizerFunc(c.roles.Authorize))
 	}
 	all, err := resources.BuiltIn(resources.Config{
 		Nodes: nodes, Addresses: c.allocation.addresses, Ports: c.allocation.ports,
-		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer,
+		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer, Rules: c.roles, Roles: c.roles,
 	})
 	if err != nil {
 		return err
@@ -145,6 +150,9 @@ func (c *ControlPlane) assembleScheduler() error {
 		return err
 	}
 	c.informers = c.server.Informers(client, 0)
+	if c.rolesRead, err = c.roles.Follow(c.informers); err != nil {
+		return err
+	}
 	c.scheduler, err = scheduler.New(scheduler.Config{
 		Client: client, Informers: c.informers, ScorePlugins: c.config.ScorePlugins, Rand: c.config.Rand, Bind: c.bind,
 		Logger: c.config.Logger.WithName("scheduler"), Registerer: c.config.Registry,
@@ -200,10 +208,14 @@ func (c *ControlPlane) bootstrap(ctx context.Context, done chan<- struct{}) erro
 			return errors.Join(fmt.Errorf("creating the namespace %s: %w", name, err), flow.Wait())
 		}
 	}
-	if err := errors.Join(c.publishKubernetesService(ctx, client), flow.Wait()); err != nil {
-		return err
-	}
-	if err := c.otherServers().Publish(ctx, client); err != nil {
+	// What does not need each other is written side by side, so that it shares the
+	// store's commits.
+	rest, restCtx := errgroup.WithContext(ctx)
+	rest.Go(func() error { return c.publishKubernetesService(restCtx, client) })
+	rest.Go(func() error { return bootstrap.Reconcile(restCtx, client) })
+	rest.Go(func() error { return createPriorityClasses(restCtx, client) })
+	rest.Go(func() error { return c.otherServers().Publish(restCtx, client) })
+	if err := errors.Join(rest.Wait(), flow.Wait()); err != nil {
 		return err
 	}
 	close(done)
@@ -220,6 +232,15 @@ func (c *ControlPlane) bootstrap(ctx context.Context, done chan<- struct{}) erro
 }
 
 const repairInterval = 10 * time.Minute
+
+func createPriorityClasses(ctx context.Context, client kubernetes.Interface) error {
+	for _, class := range scheduling.SystemClasses() {
+		if _, err := client.SchedulingV1().PriorityClasses().Create(ctx, class, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("creating the priority class %s: %w", class.Name, err)
+		}
+	}
+	return nil
+}
 
 // publishKubernetesService leads the service "kubernetes" to where the API is
 // advertised.

@@ -22,6 +22,7 @@ import (
 	"github.com/strake-io/strake/apiserver"
 	"github.com/strake-io/strake/apiserver/admission"
 	"github.com/strake-io/strake/apiserver/aggregation"
+	"github.com/strake-io/strake/apiserver/authz/rbac"
 	"github.com/strake-io/strake/apiserver/customresources"
 	"github.com/strake-io/strake/apiserver/nodeproxy"
 	"github.com/strake-io/strake/apiserver/resource"
@@ -44,8 +45,8 @@ type ControlPlaneConfig struct {
 	// Authenticator says who a request is from that comes through Handler; nil
 	// takes all for anonymous. Clients in this process need none.
 	Authenticator authenticator.Request
-	// Authorizer says what a user may do; nil means the built-in rules of
-	// apiserver/authz.
+	// Authorizer says what a user may do; nil means the rules for components and
+	// nodes of apiserver/authz, and then the roles and bindings that there are.
 	Authorizer authorizer.Authorizer
 	// Admission plugins beside the built-in ones.
 	Admission []admission.Plugin
@@ -103,6 +104,9 @@ type ControlPlane struct {
 	server     *apiserver.Server
 	custom     *customresources.Manager
 	aggregator *aggregation.Aggregator
+	// roles authorises by the roles there are, once rolesRead are closed.
+	roles      *rbac.Authorizer
+	rolesRead  []<-chan struct{}
 	complete   chan struct{} // closed once the custom resources are served
 	webhooks   *webhook.Caller
 	allocation *allocation
@@ -194,7 +198,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 		}},
 		stages.Stage{Name: "controllers", Run: c.runner.Run},
 		stages.Stage{Name: "scheduler", Run: c.scheduler.Run},
-		waitFor("control plane", c.runner.Ready(), c.scheduler.Ready()),
+		waitFor("control plane", append(c.rolesRead, c.runner.Ready(), c.scheduler.Ready())...),
 	)
 	err := stages.Run(ctx, func() { close(c.ready) }, parts...)
 	c.webhooks.Close()

@@ -34,6 +34,7 @@ import (
 	"github.com/strake-io/strake/apiserver/resources/networking"
 	"github.com/strake-io/strake/apiserver/resources/node"
 	"github.com/strake-io/strake/apiserver/resources/policy"
+	"github.com/strake-io/strake/apiserver/resources/rbac"
 	"github.com/strake-io/strake/apiserver/resources/scheduling"
 	"github.com/strake-io/strake/apiserver/resources/storage"
 )
@@ -60,6 +61,9 @@ type Config struct {
 	Authorizer authorizer.UnconditionalAuthorizer
 	// Rules answers rules reviews; nil: they are empty and say so.
 	Rules authorizer.RuleResolver
+	// Roles tell who holds which rules, for those who write roles and bindings;
+	// nil: only system:masters may give anything.
+	Roles rbac.Rules
 	// IntN gives a random number in [0, n), by which services/proxy chooses an
 	// endpoint; it must be safe for concurrent use. nil means math/rand/v2.
 	IntN func(n int) int
@@ -95,6 +99,7 @@ func BuiltIn(cfg Config) ([]*resource.Resource, error) {
 		networking.Resources(),
 		node.Resources(),
 		policy.Resources(),
+		rbac.Resources(rbac.Config{Authorizer: cfg.Authorizer, Rules: cfg.Roles}),
 		scheduling.Resources(),
 		storage.Resources(),
 	), nil

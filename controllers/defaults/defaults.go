@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/strake-io/strake/controllers"
+	"github.com/strake-io/strake/controllers/clusterroleaggregation"
 	"github.com/strake-io/strake/controllers/deployment"
 	"github.com/strake-io/strake/controllers/endpoints"
 	"github.com/strake-io/strake/controllers/endpointslice"
@@ -50,6 +51,7 @@ func All(c Config) []controllers.Registration {
 		namespace.New(),
 		garbagecollector.New(garbagecollector.Config{}),
 		serviceaccount.New(),
+		clusterroleaggregation.New(),
 		nodelifecycle.New(nodelifecycle.Config{Grace: c.NodeGrace}),
 		tainteviction.New(),
 		podgc.New(podgc.Config{TerminatedPodThreshold: c.TerminatedPodThreshold}),
