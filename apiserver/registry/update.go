@@ -150,7 +150,7 @@ func (r *Registry) update(ctx context.Context, w Write, change Change, key strin
 
 	// Prepare and validate, admit (validate).
 	if !change.Raw {
-		if err := r.check(w, change, obj, old, accessor, oldAccessor); err != nil {
+		if err := r.check(ctx, w, change, obj, old, accessor, oldAccessor); err != nil {
 			return nil, nil, err
 		}
 		if err := r.admitUpdate(ctx, w, change, obj, old); err != nil {
@@ -214,7 +214,7 @@ func (r *Registry) checkIdentity(w Write, change Change, obj, old metav1.Object)
 }
 
 // check prepares the new object and validates the transition.
-func (r *Registry) check(w Write, change Change, obj, old runtime.Object, accessor, oldAccessor metav1.Object) error {
+func (r *Registry) check(ctx context.Context, w Write, change Change, obj, old runtime.Object, accessor, oldAccessor metav1.Object) error {
 	res := r.Resource
 	keepSystemFields(accessor, oldAccessor)
 	prepare := res.PrepareForUpdate
@@ -240,6 +240,13 @@ func (r *Registry) check(w Write, change Change, obj, old runtime.Object, access
 		if res.ValidateUpdate != nil {
 			errs = append(errs, res.ValidateUpdate(obj, old)...)
 		}
+	}
+	among := res.ValidateAmong
+	if change.View != nil {
+		among = change.View.ValidateAmong
+	}
+	if len(errs) == 0 && among != nil {
+		errs = among(ctx, obj, old, r.set)
 	}
 	if len(errs) > 0 {
 		return apierrors.NewInvalid(res.GVK.GroupKind(), w.Name, errs)

@@ -168,6 +168,9 @@ type Strategy struct {
 	// ValidateChange takes the place of Validate and ValidateUpdate on updates, for
 	// kinds that forgive in an update what they do not in a new object.
 	ValidateChange func(obj, old runtime.Object) field.ErrorList
+	// ValidateAmong checks what depends on other objects, beside the functions
+	// before; old is nil on create. It runs last, and only where they found nothing.
+	ValidateAmong func(ctx context.Context, obj, old runtime.Object, objects Objects) field.ErrorList
 	// NameError lists what is wrong with a name (prefix: it is a generateName);
 	// nil means the DNS-1123 subdomain rule.
 	NameError func(name string, prefix bool) []string
@@ -239,8 +242,10 @@ type Subresource struct {
 type View struct {
 	PrepareForUpdate func(req Request, obj, old runtime.Object)
 	// Validate sees the whole transition; the main Validate does not run.
-	Validate    func(obj, old runtime.Object) field.ErrorList
-	ResetFields *fieldpath.Set
+	Validate func(obj, old runtime.Object) field.ErrorList
+	// ValidateAmong is Strategy.ValidateAmong of this view.
+	ValidateAmong func(ctx context.Context, obj, old runtime.Object, objects Objects) field.ErrorList
+	ResetFields   *fieldpath.Set
 }
 
 // Projection shows an object as another type, and writes it back: scale.

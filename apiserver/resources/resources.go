@@ -29,6 +29,7 @@ import (
 	"github.com/strake-io/strake/apiserver/resources/coordination"
 	"github.com/strake-io/strake/apiserver/resources/core"
 	"github.com/strake-io/strake/apiserver/resources/discovery"
+	"github.com/strake-io/strake/apiserver/resources/dynamicresource"
 	"github.com/strake-io/strake/apiserver/resources/events"
 	"github.com/strake-io/strake/apiserver/resources/flowcontrol"
 	"github.com/strake-io/strake/apiserver/resources/networking"
@@ -94,6 +95,7 @@ func BuiltIn(cfg Config) ([]*resource.Resource, error) {
 		certificates.Resources(),
 		coordination.Resources(),
 		discovery.Resources(),
+		dynamicresource.Resources(),
 		events.Resources(cfg.EventTTL),
 		flowcontrol.Resources(),
 		networking.Resources(),

@@ -16,8 +16,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -299,5 +301,34 @@ func TestScaleThroughTheServer(t *testing.T) {
 	_, err = deployments.UpdateScale(ctx, "web", scale, metav1.UpdateOptions{})
 	if want := `Scale.autoscaling "web" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0`; err == nil || err.Error() != want {
 		t.Errorf("scaling below nothing: %v", err)
+	}
+}
+
+// What a claim asks for may depend on its namespace.
+func TestAdminAccessThroughTheServer(t *testing.T) {
+	client, ctx := serve(t), t.Context()
+	claims := client.ResourceV1().ResourceClaims("default")
+	claim := &resourcev1.ResourceClaim{ObjectMeta: metav1.ObjectMeta{Name: "c"}, Spec: resourcev1.ResourceClaimSpec{Devices: resourcev1.DeviceClaim{
+		Requests: []resourcev1.DeviceRequest{{Name: "r", Exactly: &resourcev1.ExactDeviceRequest{DeviceClassName: "gpu", AdminAccess: ptr.To(true)}}},
+	}}}
+	_, err := claims.Create(ctx, claim, metav1.CreateOptions{})
+	if want := "ResourceClaim.resource.k8s.io \"c\" is invalid: spec.devices.requests[0].adminAccess: Forbidden: admin access to devices requires the `resource.kubernetes.io/admin-access: true` label on the containing namespace"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	label := []byte(`{"metadata":{"labels":{"resource.kubernetes.io/admin-access":"true"}}}`)
+	if _, err := client.CoreV1().Namespaces().Patch(ctx, "default", types.MergePatchType, label, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	created, err := claims.Create(ctx, claim, metav1.CreateOptions{})
+	if err != nil || created.Spec.Devices.Requests[0].Exactly.Count != 1 {
+		t.Fatalf("%+v, %v", created, err)
+	}
+	created.Status.Allocation = &resourcev1.AllocationResult{Devices: resourcev1.DeviceAllocationResult{Results: []resourcev1.DeviceRequestAllocationResult{
+		{Request: "r", Driver: "d.example.com", Pool: "p", Device: "d", AdminAccess: ptr.To(true)},
+	}}}
+	created.Labels = map[string]string{"not": "by status"}
+	allocated, err := claims.UpdateStatus(ctx, created, metav1.UpdateOptions{})
+	if err != nil || allocated.Status.Allocation == nil || allocated.Labels != nil {
+		t.Errorf("%+v, %v", allocated, err)
 	}
 }
