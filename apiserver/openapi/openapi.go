@@ -53,13 +53,12 @@ func (d *Documents) V3(gv schema.GroupVersion, resources []*resource.Resource) (
 		}
 	}
 	paths := &spec3.Paths{Paths: map[string]*spec3.Path{}}
-	for _, op := range operations(own) {
-		path := paths.Paths[op.path]
-		if path == nil {
-			path = &spec3.Path{PathProps: spec3.PathProps{Parameters: v3Parameters(op.pathParameters())}}
-			paths.Paths[op.path] = path
+	for where, ops := range byPath(operations(own)) {
+		path := &spec3.Path{PathProps: spec3.PathProps{Parameters: v3Parameters(common(ops))}}
+		for _, op := range ops {
+			*v3Method(path, op.method) = v3Operation(op, models)
 		}
-		*v3Method(path, op.method) = v3Operation(op, models)
+		paths.Paths[where] = path
 	}
 	components := &spec3.Components{Schemas: map[string]*spec.Schema{}}
 	for name, model := range models.models {
@@ -80,15 +79,24 @@ func (d *Documents) V2(resources []*resource.Resource) (*spec.Swagger, error) {
 		return nil, err
 	}
 	paths := &spec.Paths{Paths: map[string]spec.PathItem{}}
-	for _, op := range operations(resources) {
-		path := paths.Paths[op.path]
-		path.Parameters = v2Parameters(op.pathParameters())
-		*v2Method(&path, op.method) = v2Operation(op, models)
-		paths.Paths[op.path] = path
+	for where, ops := range byPath(operations(resources)) {
+		path := spec.PathItem{PathItemProps: spec.PathItemProps{Parameters: v2Parameters(common(ops))}}
+		for _, op := range ops {
+			*v2Method(&path, op.method) = v2Operation(op, models)
+		}
+		paths.Paths[where] = path
 	}
 	return &spec.Swagger{SwaggerProps: spec.SwaggerProps{
 		Swagger: "2.0", Info: d.info(), Paths: paths, Definitions: models.models,
 	}}, nil
+}
+
+func byPath(ops []operation) map[string][]operation {
+	out := map[string][]operation{}
+	for _, op := range ops {
+		out[op.path] = append(out[op.path], op)
+	}
+	return out
 }
 
 func (d *Documents) info() *spec.Info {

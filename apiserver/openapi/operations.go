@@ -20,67 +20,16 @@ type operation struct {
 	method, path string
 	id           string // "listCoreV1NamespacedPod"
 	description  string
-	action       string // x-kubernetes-action
+	action       string // x-kubernetes-action; "": none
 	tag          string
 	kind         schema.GroupVersionKind
-	parameters   []parameter    // in the query
+	parameters   []parameter
 	body         payload        // none: no body
+	mayLackBody  bool           // a body need not come
 	consumes     []string       // of the body; empty: anything
 	answer       payload        // none: text
 	produces     []string       // of the answer
 	codes        map[int]string // of the answer, with what they mean
-}
-
-type parameter struct {
-	name, in, typ, description string
-	required                   bool
-}
-
-var defaultVerbs = []string{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
-
-// The media types of patches, of answers, and of answers that may go on.
-var (
-	patchTypes = []string{
-		"application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json",
-		"application/apply-patch+yaml", "application/apply-patch+cbor",
-	}
-	answerTypes = []string{"application/json", "application/yaml", "application/vnd.kubernetes.protobuf"}
-	listTypes   = append(slices.Clone(answerTypes), "application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch")
-)
-
-// operations lists what can be done to the resources.
-func operations(resources []*resource.Resource) []operation {
-	var ops []operation
-	for _, r := range resources {
-		ops = append(ops, mainOperations(r)...)
-		for i := range r.Subresources {
-			ops = append(ops, subOperations(r, &r.Subresources[i])...)
-		}
-	}
-	return ops
-}
-
-// namer writes operation ids: verb, group, version, scope, kind, sub-resource.
-func namer(r *resource.Resource, sub string) func(verb string) string {
-	group := "Core"
-	if r.GVK.Group != "" {
-		head, _, _ := strings.Cut(r.GVK.Group, ".")
-		group = upper(head)
-	}
-	scope := ""
-	if r.Namespaced {
-		scope = "Namespaced"
-	}
-	return func(verb string) string {
-		return verb + group + upper(r.GVK.Version) + scope + r.GVK.Kind + upper(sub)
-	}
-}
-
-func upper(s string) string {
-	if s == "" {
-		return ""
-	}
-	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 // payload is what travels: a Go type, or a kind that has none of its own.
@@ -95,29 +44,6 @@ func (s payload) none() bool { return s.typ == nil && s.kind == nil }
 func payloadFor[T any]() payload { return payload{typ: reflect.TypeFor[T]()} }
 
 func typeOf(make func() runtime.Object) payload { return payload{typ: reflect.TypeOf(make()).Elem()} }
-
-// patchTypesOf are the patches that a resource takes: strategic ones need a Go type.
-func patchTypesOf(r *resource.Resource) []string {
-	if r.Schema == nil {
-		return patchTypes
-	}
-	return slices.DeleteFunc(slices.Clone(patchTypes), func(t string) bool { return t == "application/strategic-merge-patch+json" })
-}
-
-// answerTypesOf are the forms that its objects have, listTypesOf those of lists.
-func answerTypesOf(r *resource.Resource) []string {
-	if r.Schema == nil {
-		return answerTypes
-	}
-	return answerTypes[:2]
-}
-
-func listTypesOf(r *resource.Resource) []string {
-	if r.Schema == nil {
-		return listTypes
-	}
-	return append(slices.Clone(answerTypes[:2]), "application/json;stream=watch")
-}
 
 // objectOf and listOf are what travels of a resource.
 func objectOf(r *resource.Resource) payload {
@@ -134,189 +60,188 @@ func listOf(r *resource.Resource) payload {
 	return typeOf(r.NewList)
 }
 
-func mainOperations(r *resource.Resource) []operation {
-	verbs := r.Verbs
-	if verbs == nil {
-		verbs = defaultVerbs
-		if r.Create != nil {
-			verbs = []string{"create"}
+// operations lists what can be done to the resources, by group version first.
+func operations(resources []*resource.Resource) []operation {
+	var ops []operation
+	versions := map[schema.GroupVersion]bool{}
+	for _, r := range resources {
+		o := newOperator(r)
+		if gv := r.GVK.GroupVersion(); !versions[gv] && r.Schema == nil {
+			versions[gv] = true
+			ops = append(ops, availableResources(gv))
+		}
+		ops = append(ops, o.main()...)
+		for i := range r.Subresources {
+			ops = append(ops, o.sub(&r.Subresources[i])...)
 		}
 	}
-	id := namer(r, "")
-	all := discovery.Root(r.GVK.GroupVersion()) + "/" + r.Plural
-	one := all + "/{name}"
-	if r.Namespaced {
-		one = discovery.Root(r.GVK.GroupVersion()) + "/namespaces/{namespace}/" + r.Plural + "/{name}"
-	}
-	collection := strings.TrimSuffix(one, "/{name}")
+	return ops
+}
 
-	object := objectOf(r)
+// availableResources is the discovery document of a group version.
+func availableResources(gv schema.GroupVersion) operation {
+	return operation{
+		method: http.MethodGet, path: discovery.Root(gv) + "/", id: operationID("get", gv.Group, gv.Version, "APIResources"),
+		description: "get available resources", tag: tag(gv.Group, gv.Version),
+		answer: payloadFor[metav1.APIResourceList](), produces: answerTypes, codes: codes(http.StatusOK),
+	}
+}
+
+func codes(list ...int) map[int]string {
+	out := map[int]string{http.StatusUnauthorized: http.StatusText(http.StatusUnauthorized)}
+	for _, code := range list {
+		out[code] = http.StatusText(code)
+	}
+	return out
+}
+
+// operator makes the operations of one resource.
+type operator struct {
+	r *resource.Resource
+	// all is the path of the resource in all namespaces, collection that in one, and
+	// one that of an object.
+	root, all, collection, one string
+	namespace                  []parameter
+}
+
+func newOperator(r *resource.Resource) *operator {
+	o := &operator{r: r, root: discovery.Root(r.GVK.GroupVersion())}
+	o.all = o.root + "/" + r.Plural
+	o.collection = o.all
+	if r.Namespaced {
+		o.collection = o.root + "/namespaces/{namespace}/" + r.Plural
+		o.namespace = []parameter{inPath("namespace", "object name and auth scope, such as for teams and projects")}
+	}
+	o.one = o.collection + "/{name}"
+	return o
+}
+
+// op begins an operation on objects, or on a sub-resource of them.
+func (o *operator) op(method, path, verb, action, what string, kind schema.GroupVersionKind) operation {
+	gv := o.r.GVK
+	op := operation{
+		method: method, path: path, id: operationID(verb, gv.Group, gv.Version, what), action: action, kind: kind,
+		tag: tag(gv.Group, gv.Version), answer: objectOf(o.r), produces: answerTypesOf(o.r), codes: codes(http.StatusOK),
+	}
+	if strings.Contains(path, "{namespace}") {
+		op.parameters = append(op.parameters, o.namespace...)
+	}
+	if strings.Contains(path, "{name}") {
+		op.parameters = append(op.parameters, inPath("name", "name of the "+kind.Kind))
+	}
+	return op
+}
+
+func (op operation) takes(more ...parameter) operation {
+	op.parameters = append(slices.Clip(op.parameters), more...)
+	return op
+}
+
+func (o *operator) main() []operation {
+	verbs := discovery.Verbs(o.r)
+	if o.r.Verbs == nil && o.r.Create != nil {
+		verbs = []string{"create"}
+	}
+	kind, name := o.r.GVK, o.r.GVK.Kind
 	var ops []operation
 	for _, verb := range verbs {
-		op := operation{kind: r.GVK, answer: object, produces: answerTypesOf(r), codes: map[int]string{200: "OK", 401: "Unauthorized"}}
 		switch verb {
 		case "list":
-			op.method, op.path, op.id, op.action = http.MethodGet, collection, id("list"), "list"
-			op.answer, op.produces = listOf(r), listTypesOf(r)
-			op.description, op.parameters = "list or watch objects of kind "+r.GVK.Kind, listParameters
-			if r.Namespaced {
-				everywhere := op
-				everywhere.path, everywhere.id = all, strings.Replace(id("list"), "Namespaced", "", 1)+"ForAllNamespaces"
-				ops = append(ops, everywhere)
-			}
+			ops = append(ops, o.lists(slices.Contains(verbs, "watch"))...)
 		case "create":
-			op.method, op.path, op.id, op.action = http.MethodPost, collection, id("create"), "post"
-			op.description, op.parameters, op.body = "create a "+r.GVK.Kind, writeParameters, object
-			op.codes = map[int]string{200: "OK", 201: "Created", 202: "Accepted", 401: "Unauthorized"}
+			op := o.op(http.MethodPost, o.collection, "create", "post", object(o.r, ""), kind).takes(pretty).takes(createOptions...)
+			op.description, op.body, op.consumes = "create"+article(name)+name, objectOf(o.r), bodyTypesOf(o.r)
+			op.codes = codes(http.StatusOK, http.StatusCreated, http.StatusAccepted)
+			ops = append(ops, op)
 		case "deletecollection":
-			op.method, op.path, op.id, op.action = http.MethodDelete, collection, id("deleteCollection"), "deletecollection"
-			op.description, op.parameters = "delete collection of "+r.GVK.Kind, append(slices.Clone(deleteParameters), listParameters...)
-			op.body, op.answer = payloadFor[metav1.DeleteOptions](), payloadFor[metav1.Status]()
+			op := o.op(http.MethodDelete, o.collection, "delete", "deletecollection", "Collection"+object(o.r, ""), kind).takes(pretty)
+			for _, p := range append(slices.Clone(deleteOptions), collectionOptions...) {
+				if !slices.Contains(op.parameters, p) {
+					op = op.takes(p)
+				}
+			}
+			op.description = "delete collection of " + name
+			op.body, op.mayLackBody, op.answer = payloadFor[metav1.DeleteOptions](), true, payloadFor[metav1.Status]()
+			ops = append(ops, op)
 		case "get":
-			op.method, op.path, op.id, op.action = http.MethodGet, one, id("read"), "get"
-			op.description = "read the specified " + r.GVK.Kind
+			op := o.op(http.MethodGet, o.one, "read", "get", object(o.r, ""), kind).takes(pretty)
+			op.description = "read the specified " + name
+			ops = append(ops, op)
 		case "update":
-			op.method, op.path, op.id, op.action = http.MethodPut, one, id("replace"), "put"
-			op.description, op.parameters, op.body = "replace the specified "+r.GVK.Kind, writeParameters, object
-			op.codes = map[int]string{200: "OK", 201: "Created", 401: "Unauthorized"}
+			ops = append(ops, o.replace(o.one, "", objectOf(o.r), kind))
 		case "patch":
-			op.method, op.path, op.id, op.action = http.MethodPatch, one, id("patch"), "patch"
-			op.description, op.parameters = "partially update the specified "+r.GVK.Kind, patchParameters
-			op.body, op.consumes = payloadFor[metav1.Patch](), patchTypesOf(r)
-			op.codes = map[int]string{200: "OK", 201: "Created", 401: "Unauthorized"}
+			ops = append(ops, o.patch(o.one, "", objectOf(o.r), kind))
 		case "delete":
-			op.method, op.path, op.id, op.action = http.MethodDelete, one, id("delete"), "delete"
-			op.description, op.parameters = "delete a "+r.GVK.Kind, deleteParameters
-			op.body = payloadFor[metav1.DeleteOptions]()
-			if !r.ReturnsDeleted {
+			op := o.op(http.MethodDelete, o.one, "delete", "delete", object(o.r, ""), kind).takes(pretty).takes(deleteOptions...)
+			op.description = "delete" + article(name) + name
+			op.body, op.mayLackBody = payloadFor[metav1.DeleteOptions](), true
+			if !o.r.ReturnsDeleted {
 				op.answer = payloadFor[metav1.Status]()
 			}
-			op.codes = map[int]string{200: "OK", 202: "Accepted", 401: "Unauthorized"}
-		default:
-			continue // watch is list with a parameter
-		}
-		op.tag = tag(r)
-		ops = append(ops, op)
-	}
-	return ops
-}
-
-func tag(r *resource.Resource) string {
-	group := "core"
-	if r.GVK.Group != "" {
-		group, _, _ = strings.Cut(r.GVK.Group, ".")
-	}
-	return group + "_" + r.GVK.Version
-}
-
-func subOperations(r *resource.Resource, sub *resource.Subresource) []operation {
-	id := namer(r, sub.Name)
-	path := discovery.Root(r.GVK.GroupVersion()) + "/" + r.Plural + "/{name}/" + sub.Name
-	if r.Namespaced {
-		path = discovery.Root(r.GVK.GroupVersion()) + "/namespaces/{namespace}/" + r.Plural + "/{name}/" + sub.Name
-	}
-	object, kind := objectOf(r), r.GVK
-	if sub.New != nil {
-		object = typeOf(sub.New)
-	}
-	if !sub.GVK.Empty() {
-		kind = sub.GVK
-	}
-	base := operation{path: path, kind: kind, tag: tag(r), answer: object, produces: answerTypesOf(r), codes: map[int]string{200: "OK", 401: "Unauthorized"}}
-	if sub.Create != nil {
-		base.method, base.id, base.action = http.MethodPost, id("create"), "post"
-		base.description = "create " + sub.Name + " of a " + r.GVK.Kind
-		base.parameters, base.body = writeParameters, object
-		base.codes = map[int]string{200: "OK", 201: "Created", 202: "Accepted", 401: "Unauthorized"}
-		return []operation{base}
-	}
-	verbs := sub.Verbs
-	if verbs == nil {
-		verbs = []string{"get", "patch", "update"}
-		if sub.Connect != nil {
-			verbs = []string{"get", "create"}
-		}
-	}
-	var ops []operation
-	for _, verb := range verbs {
-		op := base
-		if sub.Connect != nil {
-			op.action, op.answer, op.produces = "connect", payload{}, []string{"*/*"}
-			switch verb {
-			case "get":
-				op.method, op.id = http.MethodGet, id("connectGet")
-			case "create":
-				op.method, op.id = http.MethodPost, id("connectPost")
-			default:
-				continue
-			}
-			op.description = "connect to " + sub.Name + " of a " + r.GVK.Kind
+			op.codes = codes(http.StatusOK, http.StatusAccepted)
 			ops = append(ops, op)
-			continue
 		}
-		switch verb {
-		case "get":
-			op.method, op.id, op.action = http.MethodGet, id("read"), "get"
-			op.description = "read " + sub.Name + " of the specified " + r.GVK.Kind
-		case "update":
-			op.method, op.id, op.action = http.MethodPut, id("replace"), "put"
-			op.description, op.parameters, op.body = "replace "+sub.Name+" of the specified "+r.GVK.Kind, writeParameters, object
-		case "patch":
-			op.method, op.id, op.action = http.MethodPatch, id("patch"), "patch"
-			op.description, op.parameters = "partially update "+sub.Name+" of the specified "+r.GVK.Kind, patchParameters
-			op.body, op.consumes = payloadFor[metav1.Patch](), patchTypesOf(r)
-		default:
-			continue
-		}
-		ops = append(ops, op)
 	}
 	return ops
 }
 
-// pathParameters are what every operation of a path takes.
-func (op *operation) pathParameters() []parameter {
-	var list []parameter
-	for _, name := range []string{"name", "namespace"} {
-		if strings.Contains(op.path, "{"+name+"}") {
-			description := "name of the " + op.kind.Kind
-			if name == "namespace" {
-				description = "the namespace that the object is in"
-			}
-			list = append(list, parameter{name: name, in: "path", typ: "string", description: description, required: true})
+// lists are the lists in one namespace and in all, and the old paths of watches,
+// which custom resources do not tell of.
+func (o *operator) lists(watched bool) []operation {
+	kind, r := o.r.GVK, o.r
+	list := func(path, what string) operation {
+		op := o.op(http.MethodGet, path, "list", "list", what, kind).takes(pretty).takes(listOptions...)
+		op.answer, op.produces, op.description = listOf(r), listTypesOf(r), "list objects of kind "+kind.Kind
+		if watched && r.Schema == nil {
+			op.description = "list or watch objects of kind " + kind.Kind
 		}
+		return op
 	}
-	return append(list, parameter{name: "pretty", in: "query", typ: "string", description: "\"true\" formats the answer for people"})
+	watch := func(path, action, what, description string) operation {
+		path = strings.Replace(path, o.root, o.root+"/watch", 1)
+		op := o.op(http.MethodGet, path, "watch", action, what, kind).takes(pretty).takes(listOptions...)
+		op.answer, op.produces, op.description = payloadFor[metav1.WatchEvent](), listTypesOf(r), description
+		return op
+	}
+	ops := []operation{list(o.collection, object(r, ""))}
+	everywhere := kind.Kind + "ForAllNamespaces"
+	if r.Namespaced {
+		ops = append(ops, list(o.all, everywhere))
+	}
+	if !watched || r.Schema != nil {
+		return ops
+	}
+	many := "watch individual changes to a list of " + kind.Kind + ". deprecated: use the 'watch' parameter with a list operation instead."
+	ops = append(ops, watch(o.collection, "watchlist", object(r, "")+"List", many),
+		watch(o.one, "watch", object(r, ""), "watch changes to an object of kind "+kind.Kind+
+			". deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter."))
+	if r.Namespaced {
+		ops = append(ops, watch(o.all, "watchlist", kind.Kind+"ListForAllNamespaces", many))
+	}
+	return ops
 }
 
-func query(name, typ, description string) parameter {
-	return parameter{name: name, in: "query", typ: typ, description: description}
+func (o *operator) replace(path, sub string, what payload, kind schema.GroupVersionKind) operation {
+	op := o.op(http.MethodPut, path, "replace", "put", object(o.r, sub), kind).takes(pretty).takes(updateOptions...)
+	op.description, op.body, op.answer, op.consumes = "replace "+partOf(sub)+"the specified "+o.r.GVK.Kind, what, what, bodyTypesOf(o.r)
+	op.codes = codes(http.StatusOK, http.StatusCreated)
+	return op
 }
 
-// The parameters of the API concepts page, by the operations that take them.
-var (
-	dryRun          = query("dryRun", "string", "\"All\" runs every stage of the request and keeps nothing")
-	fieldManager    = query("fieldManager", "string", "the name under which the fields that this request sets are owned; at most 128 printable characters")
-	fieldValidation = query("fieldValidation", "string", "what to do about unknown and duplicate fields: Ignore, Warn (the default) or Strict")
-	force           = query("force", "boolean", "take over fields that other managers own; for apply patches only")
+func (o *operator) patch(path, sub string, what payload, kind schema.GroupVersionKind) operation {
+	op := o.op(http.MethodPatch, path, "patch", "patch", object(o.r, sub), kind).takes(pretty).takes(patchOptions...)
+	op.description, op.answer = "partially update "+partOf(sub)+"the specified "+o.r.GVK.Kind, what
+	op.body, op.consumes = payloadFor[metav1.Patch](), patchTypesOf(o.r)
+	op.codes = codes(http.StatusOK, http.StatusCreated)
+	if o.r.Schema != nil {
+		op.codes = codes(http.StatusOK)
+	}
+	return op
+}
 
-	writeParameters  = []parameter{dryRun, fieldManager, fieldValidation}
-	patchParameters  = []parameter{dryRun, fieldManager, fieldValidation, force}
-	deleteParameters = []parameter{
-		dryRun,
-		query("gracePeriodSeconds", "integer", "seconds before the object is deleted; 0 deletes at once"),
-		query("orphanDependents", "boolean", "deprecated: use propagationPolicy"),
-		query("propagationPolicy", "string", "what becomes of dependants: Orphan, Background or Foreground"),
+func partOf(sub string) string {
+	if sub == "" {
+		return ""
 	}
-	listParameters = []parameter{
-		query("allowWatchBookmarks", "boolean", "let a watch send BOOKMARK events"),
-		query("continue", "string", "the token of the page before"),
-		query("fieldSelector", "string", "only objects with these field values"),
-		query("labelSelector", "string", "only objects with these labels"),
-		query("limit", "integer", "the most objects to return at a time"),
-		query("resourceVersion", "string", "the version to list or watch from"),
-		query("resourceVersionMatch", "string", "how resourceVersion applies to a list: Exact or NotOlderThan"),
-		query("sendInitialEvents", "boolean", "begin a watch with the objects that exist"),
-		query("timeoutSeconds", "integer", "seconds after which a list or watch ends"),
-		query("watch", "boolean", "watch for changes instead of listing"),
-	}
-)
+	return sub + " of "
+}

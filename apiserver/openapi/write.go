@@ -11,6 +11,9 @@ import (
 // extensions that clients find an operation by.
 func (op *operation) extensions() spec.VendorExtensible {
 	var e spec.VendorExtensible
+	if op.action == "" {
+		return e
+	}
 	e.AddExtension("x-kubernetes-action", op.action)
 	e.AddExtension("x-kubernetes-group-version-kind", map[string]any{
 		"group": op.kind.Group, "version": op.kind.Version, "kind": op.kind.Kind,
@@ -36,7 +39,7 @@ func v3Operation(op operation, models *schemas) *spec3.Operation {
 			types = []string{"*/*"}
 		}
 		out.RequestBody = &spec3.RequestBody{RequestBodyProps: spec3.RequestBodyProps{
-			Content: content(types, models.refTo(op.body)), Required: op.method != http.MethodDelete,
+			Content: content(types, models.refTo(op.body)), Required: !op.mayLackBody,
 		}}
 	}
 	for code, meaning := range op.codes {
@@ -77,6 +80,10 @@ func v3Method(path *spec3.Path, method string) **spec3.Operation {
 		return &path.Patch
 	case http.MethodDelete:
 		return &path.Delete
+	case http.MethodHead:
+		return &path.Head
+	case http.MethodOptions:
+		return &path.Options
 	default:
 		return &path.Get
 	}
@@ -95,7 +102,7 @@ func v2Operation(op operation, models *schemas) *spec.Operation {
 	if !op.body.none() {
 		body := models.refTo(op.body)
 		out.Parameters = append(out.Parameters, spec.Parameter{ParamProps: spec.ParamProps{
-			Name: "body", In: "body", Required: op.method != http.MethodDelete, Schema: &body,
+			Name: "body", In: "body", Required: !op.mayLackBody, Schema: &body,
 		}})
 	}
 	for code, meaning := range op.codes {
@@ -131,6 +138,10 @@ func v2Method(path *spec.PathItem, method string) **spec.Operation {
 		return &path.Patch
 	case http.MethodDelete:
 		return &path.Delete
+	case http.MethodHead:
+		return &path.Head
+	case http.MethodOptions:
+		return &path.Options
 	default:
 		return &path.Get
 	}

@@ -234,6 +234,11 @@ type Subresource struct {
 	Projection *Projection
 	Create     CreateFunc
 	Connect    ConnectFunc
+
+	// Options makes an empty one of the type whose fields the query of a Connect
+	// sub-resource has, where what travels is text (log). nil: the query's fields,
+	// if any, are those of New.
+	Options func() runtime.Object
 }
 
 // View is another way to write the same object: pods/status writes status and

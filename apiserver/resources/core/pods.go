@@ -56,7 +56,7 @@ func pods(proxy NodeProxy) *resource.Resource {
 			ephemeralContainers(),
 			{Name: "eviction", GVK: evictionGVK, New: newEviction, Create: evictPod},
 			{Name: "exec", GVK: gvk("PodExecOptions"), New: func() runtime.Object { return &corev1.PodExecOptions{} }, Verbs: []string{"create", "get"}, Connect: connectStream(proxy, "exec")},
-			{Name: "log", Verbs: []string{"get"}, Connect: connectLog(proxy)},
+			{Name: "log", Verbs: []string{"get"}, Connect: connectLog(proxy), Options: func() runtime.Object { return &corev1.PodLogOptions{} }},
 			{Name: "portforward", GVK: gvk("PodPortForwardOptions"), New: func() runtime.Object { return &corev1.PodPortForwardOptions{} }, Verbs: []string{"create", "get"}, Connect: connectPortForward(proxy)},
 			{Name: "proxy", GVK: gvk("PodProxyOptions"), New: func() runtime.Object { return &corev1.PodProxyOptions{} }, Verbs: proxyVerbs, Connect: connectPod(proxy)},
 			{Name: "status", View: &resource.View{
