@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -21,8 +22,10 @@ import (
 
 	"github.com/strake-io/strake/apiserver"
 	"github.com/strake-io/strake/apiserver/admission"
+	serviceaccountadmission "github.com/strake-io/strake/apiserver/admission/serviceaccount"
 	"github.com/strake-io/strake/apiserver/allocator"
 	"github.com/strake-io/strake/apiserver/authn"
+	"github.com/strake-io/strake/apiserver/authn/tokens"
 	"github.com/strake-io/strake/apiserver/authz"
 	"github.com/strake-io/strake/apiserver/authz/bootstrap"
 	"github.com/strake-io/strake/apiserver/authz/rbac"
@@ -95,6 +98,13 @@ func (c *ControlPlane) assembleServer() error {
 	if c.config.Authenticator == nil {
 		c.config.Authenticator = authn.New(authn.Config{})
 	}
+	if c.tokens, err = tokens.New(tokens.Config{
+		Key: c.config.ServiceAccountKey, Name: c.config.ServiceAccountIssuer,
+		Objects: func() tokens.Reader { return c.server.Objects() },
+	}); err != nil {
+		return err
+	}
+	c.config.Authenticator = authn.WithTokens(c.tokens, c.config.Authenticator)
 	c.roles = rbac.New()
 	if c.config.Authorizer == nil {
 		c.config.Authorizer = authz.Chain(authz.New(), authorizer.AuthorizerFunc(c.roles.Authorize))
@@ -102,6 +112,7 @@ func (c *ControlPlane) assembleServer() error {
 	all, err := resources.BuiltIn(resources.Config{
 		Nodes: nodes, Addresses: c.allocation.addresses, Ports: c.allocation.ports,
 		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer, Rules: c.roles, Roles: c.roles,
+		Tokens: c.tokens, Audiences: c.tokens.Audiences(),
 	})
 	if err != nil {
 		return err
@@ -111,7 +122,8 @@ func (c *ControlPlane) assembleServer() error {
 		Complete: c.complete,
 		Store:    c.config.Store, Resources: all, OpenAPI: openapi.New(openapi.Config{Version: apiserver.DefaultVersion}),
 		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer,
-		Admission: append([]admission.Plugin{admission.NamespaceLifecycle{}}, c.config.Admission...),
+		Admission: append([]admission.Plugin{admission.NamespaceLifecycle{}, serviceaccountadmission.Plugin{NoToken: len(c.config.RootCA) == 0}}, c.config.Admission...),
+		Paths:     map[string]http.Handler{".well-known": c.tokens, "openid": c.tokens},
 		Checks:    c.config.Checks, Rand: c.config.Rand,
 		Logger: c.config.Logger.WithName("apiserver"), Registerer: c.config.Registry,
 	})

@@ -2,6 +2,7 @@ package strake
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -22,6 +23,7 @@ import (
 	"github.com/strake-io/strake/apiserver"
 	"github.com/strake-io/strake/apiserver/admission"
 	"github.com/strake-io/strake/apiserver/aggregation"
+	"github.com/strake-io/strake/apiserver/authn/tokens"
 	"github.com/strake-io/strake/apiserver/authz/rbac"
 	"github.com/strake-io/strake/apiserver/customresources"
 	"github.com/strake-io/strake/apiserver/nodeproxy"
@@ -48,6 +50,13 @@ type ControlPlaneConfig struct {
 	// Authorizer says what a user may do; nil means the rules for components and
 	// nodes of apiserver/authz, and then the roles and bindings that there are.
 	Authorizer authorizer.Authorizer
+	// ServiceAccountKey signs the tokens of service accounts: ECDSA on P-256, or
+	// RSA. nil makes one at the start, and tokens end with the control plane. The
+	// masters of one cluster share it.
+	ServiceAccountKey crypto.Signer
+	// ServiceAccountIssuer is the name of the cluster in those tokens, a URL; empty
+	// means "https://kubernetes.default.svc.cluster.local".
+	ServiceAccountIssuer string
 	// Admission plugins beside the built-in ones.
 	Admission []admission.Plugin
 	// Resources beside the built-in ones: the program's own types.
@@ -104,6 +113,7 @@ type ControlPlane struct {
 	server     *apiserver.Server
 	custom     *customresources.Manager
 	aggregator *aggregation.Aggregator
+	tokens     *tokens.Issuer
 	// roles authorises by the roles there are, once rolesRead are closed.
 	roles      *rbac.Authorizer
 	rolesRead  []<-chan struct{}

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -59,6 +60,9 @@ type Config struct {
 	// turns that off.
 	Admission []admission.Plugin
 
+	// Paths are further handlers by the first segment of the path they serve
+	// (".well-known"), behind authentication and authorisation.
+	Paths map[string]http.Handler
 	// OpenAPI makes the documents below /openapi. Default: there are none, and
 	// clients go without (kubectl validates on the server instead).
 	OpenAPI OpenAPI

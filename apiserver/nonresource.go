@@ -2,6 +2,7 @@ package apiserver
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"runtime"
 	"strings"
@@ -62,6 +63,7 @@ func (s *Server) nonResourceHandlers() map[string]http.Handler {
 		"metrics": promhttp.HandlerFor(s.metrics.gatherer, promhttp.HandlerOpts{}),
 		"":        http.HandlerFunc(s.serveRoot),
 	}
+	maps.Copy(handlers, s.config.Paths)
 	return handlers
 }
 

@@ -10,6 +10,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -73,6 +74,8 @@ func send(ctx context.Context, c kubernetes.Interface, m metadata.Interface, w W
 		return act(ctx, c.AppsV1().ReplicaSets(ns), o, w)
 	case *appsv1.Deployment:
 		return act(ctx, c.AppsV1().Deployments(ns), o, w)
+	case *rbacv1.ClusterRole:
+		return act(ctx, c.RbacV1().ClusterRoles(), o, w)
 	case *coordinationv1.Lease:
 		return act(ctx, c.CoordinationV1().Leases(ns), o, w)
 	}

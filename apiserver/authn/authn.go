@@ -153,3 +153,21 @@ func bearer(r *http.Request) (string, bool) {
 	}
 	return websocketToken(r)
 }
+
+// WithTokens asks tokens about bearer tokens first, and next about everything that
+// they do not recognise.
+func WithTokens(tokens authenticator.Token, next authenticator.Request) authenticator.Request {
+	return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
+		if token, ok := bearer(r); ok {
+			response, ok, err := tokens.AuthenticateToken(r.Context(), token)
+			if err != nil {
+				return nil, false, err
+			}
+			if ok {
+				response.User = withGroup(response.User)
+				return response, true, nil
+			}
+		}
+		return next.AuthenticateRequest(r)
+	})
+}

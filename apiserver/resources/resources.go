@@ -17,6 +17,7 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/strake-io/strake/apiserver/allocator"
+	"github.com/strake-io/strake/apiserver/authn/tokens"
 	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/apiserver/resources/apiextensions"
 	"github.com/strake-io/strake/apiserver/resources/apiregistration"
@@ -62,6 +63,8 @@ type Config struct {
 	Authorizer authorizer.UnconditionalAuthorizer
 	// Rules answers rules reviews; nil: they are empty and say so.
 	Rules authorizer.RuleResolver
+	// Tokens issues the tokens of service accounts; nil: there are none.
+	Tokens *tokens.Issuer
 	// Roles tell who holds which rules, for those who write roles and bindings;
 	// nil: only system:masters may give anything.
 	Roles rbac.Rules
@@ -84,6 +87,7 @@ func BuiltIn(cfg Config) ([]*resource.Resource, error) {
 	return slices.Concat(
 		core.Resources(core.Config{
 			Nodes: cfg.Nodes, Addresses: cfg.Addresses, Ports: cfg.Ports, EventTTL: cfg.EventTTL, IntN: cfg.IntN,
+			Tokens: cfg.Tokens,
 		}),
 		apiextensions.Resources(),
 		apiregistration.Resources(),

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/strake-io/strake/apiserver/allocator"
+	"github.com/strake-io/strake/apiserver/authn/tokens"
 	"github.com/strake-io/strake/apiserver/resource"
 )
 
@@ -32,6 +33,9 @@ type Config struct {
 	// EventTTL is how long an event is kept after its last change; 0 means one
 	// hour, upstream's. Longer costs store space.
 	EventTTL time.Duration
+	// Tokens issues the tokens of service accounts; nil: serviceaccounts/token
+	// answers 503.
+	Tokens *tokens.Issuer
 	// IntN gives a random number in [0, n), by which services/proxy chooses an
 	// endpoint; it must be safe for concurrent use. nil means math/rand/v2.
 	IntN func(n int) int
@@ -60,7 +64,7 @@ func Resources(cfg Config) []*resource.Resource {
 		replicationControllers(),
 		resourceQuotas(),
 		secrets(),
-		serviceAccounts(),
+		serviceAccounts(cfg.Tokens),
 		services(cfg),
 	}
 }

@@ -8,11 +8,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/strake-io/strake/apiserver/authn/tokens"
 	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/apiserver/resources/columns"
 )
 
-func serviceAccounts() *resource.Resource {
+func serviceAccounts(issuer *tokens.Issuer) *resource.Resource {
 	return &resource.Resource{
 		GVK: gvk("ServiceAccount"), Plural: "serviceaccounts", Singular: "serviceaccount", ShortNames: []string{"sa"},
 		Namespaced: true, StoragePrefix: "serviceaccounts",
@@ -32,5 +33,6 @@ func serviceAccounts() *resource.Resource {
 				return []any{sa.Name, int64(len(sa.Secrets)), columns.Age(sa.CreationTimestamp, now)}
 			},
 		},
+		Subresources: []resource.Subresource{tokenSubresource(issuer)},
 	}
 }

@@ -1,6 +1,7 @@
 package program
 
 import (
+	"crypto"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/hex"
@@ -32,6 +33,8 @@ type Credentials struct {
 	front *pki.Authority // signs the front proxy's certificate and no other
 	admin string
 	node  string
+	// Accounts signs the tokens of service accounts.
+	Accounts crypto.Signer
 }
 
 // OpenCredentials reads the credentials in dir, or makes them.
@@ -44,7 +47,11 @@ func OpenCredentials(dir string) (*Credentials, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Credentials{CA: ca, front: front}
+	accounts, err := pki.OpenKey(filepath.Join(dir, "pki", "sa.key"))
+	if err != nil {
+		return nil, err
+	}
+	c := &Credentials{CA: ca, front: front, Accounts: accounts}
 	for name, token := range map[string]*string{"admin.token": &c.admin, "node.token": &c.node} {
 		if *token, err = openToken(filepath.Join(dir, "pki", name)); err != nil {
 			return nil, err
