@@ -109,8 +109,9 @@ const DefaultVersion = "v1.37.0+strake"
 // OpenAPI makes the documents that describe the API. Each is made when a client
 // first asks for it, and kept until what is served changes.
 type OpenAPI interface {
-	// V2 is the whole API in one document.
-	V2(resources []*resource.Resource) (*spec.Swagger, error)
+	// V2 is the whole API in one document. paths are those outside of group
+	// versions, as V3Path takes them.
+	V2(resources []*resource.Resource, paths []string) (*spec.Swagger, error)
 	// V3 describes one group version; its resources are among those given.
 	V3(gv schema.GroupVersion, resources []*resource.Resource) (*spec3.OpenAPI, error)
 	// V3Path describes a path outside of group versions: "/apis", "/apis/apps",

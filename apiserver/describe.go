@@ -77,7 +77,8 @@ func (d *description) describeV2(source OpenAPI, all []*resource.Resource, last 
 		return
 	}
 	d.v2 = newDocument(all, protoV2, func() (encodable, error) {
-		whole, err := source.V2(d.delegated.local(all))
+		local := d.delegated.local(all)
+		whole, err := source.V2(local, otherPaths(local))
 		if err != nil {
 			return nil, err
 		}
@@ -116,13 +117,18 @@ func (d *description) describeV3(source OpenAPI, all []*resource.Resource, last 
 			d.v3[path] = newDocument(nil, protoV3, func() (encodable, error) { return openapiconv.ConvertV2ToV3(r.Swagger), nil })
 		}
 	}
-	other := []string{"api", "apis", "version"}
-	for gv := range byVersion {
-		if group := "apis/" + gv.Group; gv.Group != "" && !slices.Contains(other, group) {
-			other = append(other, group)
+	for _, path := range otherPaths(d.delegated.local(all)) {
+		keep(strings.TrimPrefix(path, "/"), nil, func() (encodable, error) { return source.V3Path(path) })
+	}
+}
+
+// otherPaths are those outside of group versions that the documents tell of.
+func otherPaths(resources []*resource.Resource) []string {
+	paths := []string{"/api", "/apis", "/version"}
+	for _, r := range resources {
+		if path := "/apis/" + r.GVK.Group; r.GVK.Group != "" && r.Schema == nil && !slices.Contains(paths, path) {
+			paths = append(paths, path)
 		}
 	}
-	for _, path := range other {
-		keep(path, nil, func() (encodable, error) { return source.V3Path("/" + path) })
-	}
+	return paths
 }

@@ -16,11 +16,11 @@ import (
 // their metadata, with references as in version 3. A schema that is nil says
 // nothing. The result is for merging fields.
 func Models(kinds map[schema.GroupVersionKind]*spec.Schema) (map[string]*spec.Schema, error) {
-	merge, err := newMergeRules()
+	known, err := readNotes()
 	if err != nil {
 		return nil, err
 	}
-	s := &schemas{dialect: v3Dialect, merge: merge, models: map[string]spec.Schema{}, kinds: map[reflect.Type][]schema.GroupVersionKind{}}
+	s := &schemas{dialect: v3Dialect, notes: known, models: map[string]spec.Schema{}, kinds: map[reflect.Type][]schema.GroupVersionKind{}}
 	for gvk, described := range kinds {
 		s.models[customName(gvk)] = s.customModel(gvk, described)
 	}

@@ -8,7 +8,9 @@
 package openapi
 
 import (
+	"cmp"
 	"reflect"
+	"slices"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,7 +31,7 @@ type Config struct {
 // is safe for concurrent use.
 type Documents struct {
 	config Config
-	merge  func() (*mergeRules, error)
+	notes  func() (*notes, error)
 }
 
 // New prepares the documents; each is made when it is asked for.
@@ -37,7 +39,7 @@ func New(config Config) *Documents {
 	if config.Version == "" {
 		config.Version = "unversioned"
 	}
-	return &Documents{config: config, merge: sync.OnceValues(newMergeRules)}
+	return &Documents{config: config, notes: sync.OnceValues(readNotes)}
 }
 
 // V3 makes the document of one group version, of resources those that are in it.
@@ -52,43 +54,72 @@ func (d *Documents) V3(gv schema.GroupVersion, resources []*resource.Resource) (
 			own = append(own, r)
 		}
 	}
+	return d.v3(operations(own), models), nil
+}
+
+func (d *Documents) v3(ops []operation, models *schemas) *spec3.OpenAPI {
 	paths := &spec3.Paths{Paths: map[string]*spec3.Path{}}
-	for where, ops := range byPath(operations(own)) {
+	for where, ops := range byPath(ops) {
 		path := &spec3.Path{PathProps: spec3.PathProps{Parameters: v3Parameters(common(ops))}}
 		for _, op := range ops {
 			*v3Method(path, op.method) = v3Operation(op, models)
 		}
 		paths.Paths[where] = path
 	}
-	components := &spec3.Components{Schemas: map[string]*spec.Schema{}}
+	components := &spec3.Components{Schemas: map[string]*spec.Schema{}, SecuritySchemes: spec3.SecuritySchemes{
+		"BearerToken": {SecuritySchemeProps: spec3.SecuritySchemeProps{
+			Type: "apiKey", Name: "authorization", In: "header", Description: "Bearer Token authentication",
+		}},
+	}}
 	for name, model := range models.models {
 		components.Schemas[name] = &model
 	}
-	return &spec3.OpenAPI{Version: "3.0.0", Info: d.info(), Paths: paths, Components: components}, nil
+	return &spec3.OpenAPI{Version: "3.0.0", Info: d.info(), Paths: paths, Components: components}
 }
 
-// V3Path makes the document of a path outside of group versions.
+// V3Path makes the document of a path outside of group versions: see paths.go for
+// those that there may be.
 func (d *Documents) V3Path(path string) (*spec3.OpenAPI, error) {
-	return &spec3.OpenAPI{Version: "3.0.0", Info: d.info(), Paths: &spec3.Paths{Paths: map[string]*spec3.Path{}}}, nil
+	models, err := d.schemas(v3Dialect, nil)
+	if err != nil {
+		return nil, err
+	}
+	var ops []operation
+	if op, known := pathOperation(path); known {
+		ops = append(ops, op)
+	}
+	return d.v3(ops, models), nil
 }
 
-// V2 makes the one document of the whole API.
-func (d *Documents) V2(resources []*resource.Resource) (*spec.Swagger, error) {
+// V2 makes the one document of the whole API: of the resources, and of the paths
+// outside of group versions.
+func (d *Documents) V2(resources []*resource.Resource, other []string) (*spec.Swagger, error) {
 	models, err := d.schemas(v2Dialect, resources)
 	if err != nil {
 		return nil, err
 	}
 	paths := &spec.Paths{Paths: map[string]spec.PathItem{}}
-	for where, ops := range byPath(operations(resources)) {
+	ops := operations(resources)
+	for _, path := range other {
+		if op, known := pathOperation(path); known {
+			ops = append(ops, op)
+		}
+	}
+	for where, ops := range byPath(ops) {
 		path := spec.PathItem{PathItemProps: spec.PathItemProps{Parameters: v2Parameters(common(ops))}}
 		for _, op := range ops {
 			*v2Method(&path, op.method) = v2Operation(op, models)
 		}
 		paths.Paths[where] = path
 	}
-	return &spec.Swagger{SwaggerProps: spec.SwaggerProps{
+	doc := &spec.Swagger{SwaggerProps: spec.SwaggerProps{
 		Swagger: "2.0", Info: d.info(), Paths: paths, Definitions: models.models,
-	}}, nil
+		SecurityDefinitions: spec.SecurityDefinitions{"BearerToken": {SecuritySchemeProps: spec.SecuritySchemeProps{
+			Type: "apiKey", Name: "authorization", In: "header", Description: "Bearer Token authentication",
+		}}},
+		Security: []map[string][]string{{"BearerToken": {}}},
+	}}
+	return doc, shareParameters(doc)
 }
 
 func byPath(ops []operation) map[string][]operation {
@@ -106,11 +137,11 @@ func (d *Documents) info() *spec.Info {
 // schemas begins the models of one document. The kinds of a type are those of all
 // resources, so that a document tells them for what it only refers to.
 func (d *Documents) schemas(dialect dialect, resources []*resource.Resource) (*schemas, error) {
-	merge, err := d.merge()
+	known, err := d.notes()
 	if err != nil {
 		return nil, err
 	}
-	s := &schemas{dialect: dialect, merge: merge, models: map[string]spec.Schema{}, kinds: map[reflect.Type][]schema.GroupVersionKind{}}
+	s := &schemas{dialect: dialect, notes: known, models: map[string]spec.Schema{}, kinds: map[reflect.Type][]schema.GroupVersionKind{}}
 	add := func(obj any, gvk schema.GroupVersionKind) {
 		t := reflect.TypeOf(obj).Elem()
 		for _, known := range s.kinds[t] {
@@ -135,7 +166,17 @@ func (d *Documents) schemas(dialect dialect, resources []*resource.Resource) (*s
 		// What every group version takes and answers.
 		add(&metav1.DeleteOptions{}, r.GVK.GroupVersion().WithKind("DeleteOptions"))
 		add(&metav1.WatchEvent{}, r.GVK.GroupVersion().WithKind("WatchEvent"))
-		add(&metav1.Status{}, schema.GroupVersionKind{Version: "v1", Kind: "Status"})
+	}
+	core := schema.GroupVersion{Version: "v1"}
+	add(&metav1.Status{}, core.WithKind("Status"))
+	add(&metav1.APIVersions{}, core.WithKind("APIVersions"))
+	add(&metav1.APIGroupList{}, core.WithKind("APIGroupList"))
+	add(&metav1.APIGroup{}, core.WithKind("APIGroup"))
+	add(&metav1.APIResourceList{}, core.WithKind("APIResourceList"))
+	for _, kinds := range s.kinds {
+		slices.SortFunc(kinds, func(a, b schema.GroupVersionKind) int {
+			return cmp.Or(cmp.Compare(a.Group, b.Group), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Kind, b.Kind))
+		})
 	}
 	return s, nil
 }

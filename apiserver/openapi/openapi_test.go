@@ -3,6 +3,7 @@ package openapi
 import (
 	"encoding/json"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"sort"
 	"strings"
@@ -134,6 +135,8 @@ var newer = map[string]bool{
 	"LabelSelectorRequirement: key is string, want string merge key":                                true,
 	"PersistentVolumeClaimSpec: resources is VolumeResourceRequirements, want ResourceRequirements": true,
 	"PodResourceClaim: lacks source":                                                                true,
+	"Deployment: requires [spec], want []":                                                          true,
+	"DeploymentCondition: requires [], want [status type]":                                          true,
 }
 
 func short(name string) string { return name[strings.LastIndex(name, ".")+1:] }
@@ -252,7 +255,7 @@ func TestDocumentsTravel(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	v2, err := d.V2(resources())
+	v2, err := d.V2(resources(), []string{"/api", "/apis", "/apis/apps", "/version"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,6 +273,24 @@ func TestDocumentsTravel(t *testing.T) {
 				t.Errorf("%s and %s have one operation id %s", path, other, item.Get.ID)
 			}
 			seen[item.Get.ID] = path
+		}
+	}
+}
+
+// The notes are made from the version of k8s.io/api that is linked: see
+// internal/openapinotes.
+func TestNotesAreOfThisVersion(t *testing.T) {
+	n, err := readNotes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		t.Skip("no build information")
+	}
+	for _, m := range info.Deps {
+		if m.Path == "k8s.io/api" && n.From != m.Path+" "+m.Version {
+			t.Errorf("the notes are of %s, the module is %s: run internal/openapinotes", n.From, m.Version)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"encoding/json"
 	"reflect"
 	"strings"
 
@@ -21,11 +22,11 @@ var (
 
 // schemas collects the models that one document needs, by name. It turns Go types
 // into schemas by reflection: names and types from the fields, descriptions from
-// the types' SwaggerDoc methods, patch strategies from struct tags, and how lists
-// and maps merge from the schema that server-side apply uses.
+// the types' SwaggerDoc methods, patch strategies from struct tags. What upstream
+// says of its types in comments comes from the notes.
 type schemas struct {
 	dialect
-	merge  *mergeRules
+	notes  *notes
 	kinds  map[reflect.Type][]schema.GroupVersionKind
 	models map[string]spec.Schema
 }
@@ -90,18 +91,21 @@ func (s *schemas) model(t reflect.Type) spec.Schema {
 				m.OneOf = append(m.OneOf, spec.Schema{SchemaProps: spec.SchemaProps{Type: []string{alternative}}})
 			}
 		}
+		if n := s.notes.Models[modelName(t)]; n != nil {
+			n.annotate(&m, s.v2)
+		}
 		return m
 	}
 	m.Type = []string{"object"}
 	if t.Kind() == reflect.Struct {
 		m.Properties = map[string]spec.Schema{}
-		s.fields(t, modelName(t), &m)
+		s.fields(t, &m)
 		if len(m.Properties) == 0 {
 			m.Properties = nil
 		}
 	}
-	if s.merge.atomicMap(modelName(t)) {
-		m.AddExtension("x-kubernetes-map-type", "atomic")
+	if n := s.notes.Models[modelName(t)]; n != nil {
+		n.annotate(&m, s.v2)
 	}
 	if kinds := s.kinds[t]; len(kinds) > 0 {
 		list := make([]any, len(kinds))
@@ -114,7 +118,7 @@ func (s *schemas) model(t reflect.Type) spec.Schema {
 }
 
 // fields adds the properties of a struct, those of embedded structs included.
-func (s *schemas) fields(t reflect.Type, model string, m *spec.Schema) {
+func (s *schemas) fields(t reflect.Type, m *spec.Schema) {
 	docs := docOf(t)
 	for field := range fieldsOf(t) {
 		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
@@ -126,27 +130,49 @@ func (s *schemas) fields(t reflect.Type, model string, m *spec.Schema) {
 			for embedded.Kind() == reflect.Pointer {
 				embedded = embedded.Elem()
 			}
-			s.fields(embedded, model, m)
+			s.fields(embedded, m)
 			continue
 		}
 		if name == "" {
 			name = field.Name
 		}
 		p := s.value(field.Type, docs[name])
-		s.merge.annotate(&p, model, name)
 		if strategy := field.Tag.Get("patchStrategy"); strategy != "" {
 			p.AddExtension("x-kubernetes-patch-strategy", strategy)
 		}
 		if key := field.Tag.Get("patchMergeKey"); key != "" {
 			p.AddExtension("x-kubernetes-patch-merge-key", key)
 		}
+		omits := strings.Contains(options, "omitempty")
+		if !s.v2 {
+			p.Default = zeroDefault(field.Type, omits)
+		}
 		m.Properties[name] = p
-		scalar := field.Type.Kind() == reflect.Pointer && field.Type.Elem().Kind() != reflect.Struct
-		mayLack := scalar || strings.Contains(options, "omitempty") || strings.Contains(options, "omitzero")
-		if !mayLack && !optional[model+"."+name] {
+		if !omits && !strings.Contains(options, "omitzero") && field.Type.Kind() != reflect.Pointer {
 			m.Required = append(m.Required, name)
 		}
 	}
+}
+
+// zeroDefault is the value that a field without one has, where that is not nothing:
+// clients that fill in defaults see what the server sees. Version 2 never told.
+func zeroDefault(t reflect.Type, omits bool) any {
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
+		return nil
+	}
+	switch t.Kind() {
+	case reflect.Struct:
+		if t.NumField() == 1 && t.Field(0).Anonymous {
+			return zeroDefault(t.Field(0).Type, omits)
+		}
+		return map[string]any{}
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Array, reflect.Interface:
+		return nil
+	}
+	if omits {
+		return nil
+	}
+	return reflect.Zero(t).Interface()
 }
 
 // value is the schema of one field's type. A description beside a reference needs
