@@ -57,8 +57,9 @@ func (s *Server) newDescription(table *registry.Table, delegated *delegation, la
 	if last == nil {
 		last = &description{}
 	}
-	d.describeV2(s.config.OpenAPI, all, last)
-	d.describeV3(s.config.OpenAPI, all, last)
+	other := s.otherPaths(delegated.local(all))
+	d.describeV2(s.config.OpenAPI, all, other, last)
+	d.describeV3(s.config.OpenAPI, all, other, last)
 	d.openapi = sync.OnceValue(func() *openAPIHandler { return newOpenAPIHandler(d) })
 	return d
 }
@@ -71,14 +72,13 @@ func (d *delegation) local(all []*resource.Resource) []*resource.Resource {
 	return slices.DeleteFunc(slices.Clone(all), func(r *resource.Resource) bool { return d.byGV[r.GVK.GroupVersion()] != nil })
 }
 
-func (d *description) describeV2(source OpenAPI, all []*resource.Resource, last *description) {
+func (d *description) describeV2(source OpenAPI, all []*resource.Resource, other []string, last *description) {
 	if last.v2 != nil && d.delegated == last.delegated && slices.Equal(last.v2.of, all) {
 		d.v2 = last.v2
 		return
 	}
 	d.v2 = newDocument(all, protoV2, func() (encodable, error) {
-		local := d.delegated.local(all)
-		whole, err := source.V2(local, otherPaths(local))
+		whole, err := source.V2(d.delegated.local(all), other)
 		if err != nil {
 			return nil, err
 		}
@@ -94,7 +94,7 @@ func (d *description) describeV2(source OpenAPI, all []*resource.Resource, last 
 	})
 }
 
-func (d *description) describeV3(source OpenAPI, all []*resource.Resource, last *description) {
+func (d *description) describeV3(source OpenAPI, all []*resource.Resource, other []string, last *description) {
 	d.v3 = map[string]*document{}
 	keep := func(path string, of []*resource.Resource, build func() (encodable, error)) {
 		if was := last.v3[path]; was != nil && slices.Equal(was.of, of) {
@@ -117,14 +117,19 @@ func (d *description) describeV3(source OpenAPI, all []*resource.Resource, last 
 			d.v3[path] = newDocument(nil, protoV3, func() (encodable, error) { return openapiconv.ConvertV2ToV3(r.Swagger), nil })
 		}
 	}
-	for _, path := range otherPaths(d.delegated.local(all)) {
+	for _, path := range other {
 		keep(strings.TrimPrefix(path, "/"), nil, func() (encodable, error) { return source.V3Path(path) })
 	}
 }
 
 // otherPaths are those outside of group versions that the documents tell of.
-func otherPaths(resources []*resource.Resource) []string {
+func (s *Server) otherPaths(resources []*resource.Resource) []string {
 	paths := []string{"/api", "/apis", "/version"}
+	for first, path := range map[string]string{".well-known": "/.well-known/openid-configuration", "openid": "/openid/v1/jwks"} {
+		if s.config.Paths[first] != nil {
+			paths = append(paths, path)
+		}
+	}
 	for _, r := range resources {
 		if path := "/apis/" + r.GVK.Group; r.GVK.Group != "" && r.Schema == nil && !slices.Contains(paths, path) {
 			paths = append(paths, path)
