@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/strake-io/strake/apiserver"
 	"github.com/strake-io/strake/apiserver/admission"
 	serviceaccountadmission "github.com/strake-io/strake/apiserver/admission/serviceaccount"
+	webhookadmission "github.com/strake-io/strake/apiserver/admission/webhook"
 	"github.com/strake-io/strake/apiserver/allocator"
 	"github.com/strake-io/strake/apiserver/authn"
 	"github.com/strake-io/strake/apiserver/authn/tokens"
@@ -118,11 +120,12 @@ func (c *ControlPlane) assembleServer() error {
 		return err
 	}
 	all = append(all, c.config.Resources...)
+	c.webhooks = webhook.New(webhook.Config{Resolve: webhook.Services(func() resource.Objects { return c.server.Objects() })})
 	c.server, err = apiserver.New(apiserver.Config{
 		Complete: c.complete,
 		Store:    c.config.Store, Resources: all, OpenAPI: openapi.New(openapi.Config{Version: apiserver.DefaultVersion}),
 		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer,
-		Admission: append([]admission.Plugin{admission.NamespaceLifecycle{}, serviceaccountadmission.Plugin{NoToken: len(c.config.RootCA) == 0}}, c.config.Admission...),
+		Admission: c.admission(),
 		Paths:     map[string]http.Handler{".well-known": c.tokens, "openid": c.tokens},
 		Checks:    c.config.Checks, Rand: c.config.Rand,
 		Logger: c.config.Logger.WithName("apiserver"), Registerer: c.config.Registry,
@@ -139,6 +142,17 @@ func (c *ControlPlane) assembleServer() error {
 	return c.assembleCustomResources()
 }
 
+// admission is what looks at every write, in order: what is built in, what the
+// program brings, and what clients have registered.
+func (c *ControlPlane) admission() []admission.Plugin {
+	hooks := webhookadmission.Config{Caller: c.webhooks, Authorizer: c.config.Authorizer}
+	return slices.Concat(
+		[]admission.Plugin{admission.NamespaceLifecycle{}, serviceaccountadmission.Plugin{NoToken: len(c.config.RootCA) == 0}},
+		c.config.Admission,
+		[]admission.Plugin{webhookadmission.NewMutating(hooks), webhookadmission.NewValidating(hooks)},
+	)
+}
+
 // assembleCustomResources serves what custom resource definitions define.
 func (c *ControlPlane) assembleCustomResources() error {
 	config := c.RESTConfig(serverUser)
@@ -148,7 +162,6 @@ func (c *ControlPlane) assembleCustomResources() error {
 	if err != nil {
 		return fmt.Errorf("strake: client of custom resource definitions: %w", err)
 	}
-	c.webhooks = webhook.New(webhook.Config{Resolve: webhook.Services(c.server.Objects)})
 	c.custom, err = customresources.New(customresources.Config{
 		Server: c.server, Client: client.CustomResourceDefinitions(), Webhooks: c.webhooks,
 		Logger: c.config.Logger.WithName("customresources"),

@@ -19,6 +19,7 @@ import (
 	"github.com/strake-io/strake/apiserver/allocator"
 	"github.com/strake-io/strake/apiserver/authn/tokens"
 	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/apiserver/resources/admissionregistration"
 	"github.com/strake-io/strake/apiserver/resources/apiextensions"
 	"github.com/strake-io/strake/apiserver/resources/apiregistration"
 	"github.com/strake-io/strake/apiserver/resources/apps"
@@ -89,6 +90,7 @@ func BuiltIn(cfg Config) ([]*resource.Resource, error) {
 			Nodes: cfg.Nodes, Addresses: cfg.Addresses, Ports: cfg.Ports, EventTTL: cfg.EventTTL, IntN: cfg.IntN,
 			Tokens: cfg.Tokens,
 		}),
+		admissionregistration.Resources(),
 		apiextensions.Resources(),
 		apiregistration.Resources(),
 		apps.Resources(),
