@@ -115,6 +115,7 @@ func (c *ControlPlane) assembleServer() error {
 		Nodes: nodes, Addresses: c.allocation.addresses, Ports: c.allocation.ports,
 		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer, Rules: c.roles, Roles: c.roles,
 		Tokens: c.tokens, Audiences: c.tokens.Audiences(),
+		Components: c.components(),
 	})
 	if err != nil {
 		return err

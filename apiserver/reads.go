@@ -21,6 +21,9 @@ func (x *exchange) get() error {
 	if err != nil {
 		return err
 	}
+	if x.resource.Computed != nil {
+		return x.getComputed(out)
+	}
 	var opts metav1.GetOptions
 	if err := metav1.Convert_url_Values_To_v1_GetOptions(&x.query, &opts, nil); err != nil {
 		return apierrors.NewBadRequest(err.Error())
@@ -36,6 +39,9 @@ func (x *exchange) list() error {
 	out, err := x.accepts(x.offer())
 	if err != nil {
 		return err
+	}
+	if x.resource.Computed != nil {
+		return x.listComputed(out)
 	}
 	opts, err := x.listOptions()
 	if err != nil {

@@ -185,7 +185,7 @@ type storedKinds map[schema.GroupVersionResource]schema.GroupVersionKind
 func kindsStored(resources []*resource.Resource) storedKinds {
 	stored := storedKinds{}
 	for _, r := range resources {
-		if r.StoredAs == nil && r.Create == nil {
+		if r.StoredAs == nil && r.Create == nil && r.Computed == nil {
 			stored[r.GroupVersionResource()] = r.GVK
 		}
 	}

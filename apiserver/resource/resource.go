@@ -107,6 +107,10 @@ type Resource struct {
 	// status 201. Default, PrepareForCreate, admission, Validate and Warnings run
 	// before it; the name may be empty and is not checked.
 	Create CreateFunc
+	// Computed serves get and list of a resource that is not stored but found out when
+	// it is asked for (component statuses): all there is of it. Verbs must be those
+	// two. The objects are the caller's.
+	Computed func(ctx context.Context) ([]runtime.Object, error)
 }
 
 // StoredAs names the resource whose objects another one shows, and converts

@@ -40,6 +40,7 @@ import (
 	"github.com/strake-io/strake/apiserver/resources/rbac"
 	"github.com/strake-io/strake/apiserver/resources/scheduling"
 	"github.com/strake-io/strake/apiserver/resources/storage"
+	"github.com/strake-io/strake/apiserver/resources/storagemigration"
 )
 
 // Config is what the built-in resources need from the host.
@@ -53,6 +54,8 @@ type Config struct {
 	// Nodes carries requests to kubelets, pods and services; nil makes log, exec,
 	// attach, portforward and proxy answer 503.
 	Nodes core.NodeProxy
+	// Components are the parts of the control plane that component statuses tell of.
+	Components []core.Component
 	// EventTTL is how long an event is kept after its last change; 0 means one
 	// hour. Longer costs store space.
 	EventTTL time.Duration
@@ -88,7 +91,8 @@ func BuiltIn(cfg Config) ([]*resource.Resource, error) {
 	return slices.Concat(
 		core.Resources(core.Config{
 			Nodes: cfg.Nodes, Addresses: cfg.Addresses, Ports: cfg.Ports, EventTTL: cfg.EventTTL, IntN: cfg.IntN,
-			Tokens: cfg.Tokens,
+			Tokens:     cfg.Tokens,
+			Components: cfg.Components,
 		}),
 		admissionregistration.Resources(),
 		apiextensions.Resources(),
@@ -110,5 +114,6 @@ func BuiltIn(cfg Config) ([]*resource.Resource, error) {
 		rbac.Resources(rbac.Config{Authorizer: cfg.Authorizer, Rules: cfg.Roles}),
 		scheduling.Resources(),
 		storage.Resources(),
+		storagemigration.Resources(),
 	), nil
 }

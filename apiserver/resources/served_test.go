@@ -63,6 +63,10 @@ func serve(t *testing.T) kubernetes.Interface {
 	}
 	all, err := resources.BuiltIn(resources.Config{
 		Addresses: []*allocator.Addresses{pool}, Ports: ports, Nodes: kubelets{},
+		Components: []core.Component{
+			{Name: "scheduler", Healthy: func(context.Context) error { return nil }},
+			{Name: "etcd-0", Healthy: func(context.Context) error { return errors.New("no quorum") }},
+		},
 		Authenticator: authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
 			if r.Header.Get("Authorization") != "Bearer secret" {
 				return nil, false, errors.New("unknown token")
@@ -330,5 +334,28 @@ func TestAdminAccessThroughTheServer(t *testing.T) {
 	allocated, err := claims.UpdateStatus(ctx, created, metav1.UpdateOptions{})
 	if err != nil || allocated.Status.Allocation == nil || allocated.Labels != nil {
 		t.Errorf("%+v, %v", allocated, err)
+	}
+}
+
+// Component statuses are found out when they are asked for.
+func TestComponentStatusesThroughTheServer(t *testing.T) {
+	client, ctx := serve(t), t.Context()
+	list, err := client.CoreV1().ComponentStatuses().List(ctx, metav1.ListOptions{})
+	if err != nil || len(list.Items) != 2 || list.Items[0].Conditions[0].Message != "ok" || list.Items[1].Conditions[0].Status != corev1.ConditionFalse {
+		t.Errorf("%+v, %v", list, err)
+	}
+	list, err = client.CoreV1().ComponentStatuses().List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=etcd-0"})
+	if err != nil || len(list.Items) != 1 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	one, err := client.CoreV1().ComponentStatuses().Get(ctx, "scheduler", metav1.GetOptions{})
+	if err != nil || one.Name != "scheduler" {
+		t.Errorf("%+v, %v", one, err)
+	}
+	if _, err := client.CoreV1().ComponentStatuses().Get(ctx, "nobody", metav1.GetOptions{}); err == nil {
+		t.Error("there is a component nobody")
+	}
+	if err := client.CoreV1().ComponentStatuses().Delete(ctx, "scheduler", metav1.DeleteOptions{}); !apierrors.IsMethodNotSupported(err) {
+		t.Error(err)
 	}
 }

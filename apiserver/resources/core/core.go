@@ -30,6 +30,8 @@ type Config struct {
 	Addresses []*allocator.Addresses
 	// Ports is the pool of node ports; nil: services get none.
 	Ports *allocator.Ports
+	// Components are the parts of the control plane that component statuses tell of.
+	Components []Component
 	// EventTTL is how long an event is kept after its last change; 0 means one
 	// hour, upstream's. Longer costs store space.
 	EventTTL time.Duration
@@ -51,6 +53,7 @@ func Resources(cfg Config) []*resource.Resource {
 	}
 	return []*resource.Resource{
 		bindings(),
+		componentStatuses(cfg.Components),
 		configMaps(),
 		endpoints(),
 		events(cfg.EventTTL),
