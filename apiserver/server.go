@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/managedfields"
 
 	"github.com/strake-io/strake/apiserver/codec"
 	"github.com/strake-io/strake/apiserver/fieldmanager"
@@ -73,7 +74,7 @@ func New(config Config) (*Server, error) {
 		return nil, fmt.Errorf("apiserver: %w", err)
 	}
 	s.set, err = registry.NewSet(registry.Config{
-		Store: config.Store, Cache: s.cache, Codec: s.codec, Schema: fieldmanager.Converter(s.scheme),
+		Store: config.Store, Cache: s.cache, Codec: s.codec, Schema: fieldmanager.Converter(s.scheme), Describe: s.mergeSchema,
 		Admission: config.Admission, Names: s.names,
 	}, config.Resources)
 	if err != nil {
@@ -81,6 +82,18 @@ func New(config Config) (*Server, error) {
 	}
 	s.nonResource = s.nonResourceHandlers()
 	return s, nil
+}
+
+// mergeSchema makes a schema to merge by of a type's OpenAPI description.
+func (s *Server) mergeSchema(res *resource.Resource) (managedfields.TypeConverter, error) {
+	if s.config.OpenAPI == nil {
+		return managedfields.NewDeducedTypeConverter(), nil
+	}
+	document, err := s.config.OpenAPI.V3(res.GVK.GroupVersion(), []*resource.Resource{res})
+	if err != nil {
+		return nil, err
+	}
+	return managedfields.NewTypeConverter(document.Components.Schemas, false)
 }
 
 // Run keeps the watch cache until ctx ends, then ends every in-process request and

@@ -9,8 +9,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
+	"github.com/strake-io/strake/apiserver/codec"
 	"github.com/strake-io/strake/apiserver/fieldmanager"
 	"github.com/strake-io/strake/apiserver/resource"
 )
@@ -23,18 +25,31 @@ type lazyManager struct {
 
 func (r *Registry) lazy(res *resource.Resource, subresource string, reset *fieldpath.Set, versions fieldmanager.Versions) *lazyManager {
 	return &lazyManager{make: sync.OnceValues(func() (*fieldmanager.Manager, error) {
-		schema := r.set.config.Schema
-		if res.MergeSchema != nil {
-			own, err := res.MergeSchema()
-			if err != nil {
-				return nil, err
-			}
-			schema = own
+		schema, err := r.mergeSchema(res)
+		if err != nil {
+			return nil, err
 		}
 		return fieldmanager.New(fieldmanager.Config{
 			Resource: res, Subresource: subresource, Reset: reset, Schema: schema, Versions: versions,
 		})
 	})}
+}
+
+// mergeSchema says how the fields of a resource merge: as it says itself, or by the
+// schema of Kubernetes' own types, or, for other Go types, by what the OpenAPI
+// documents say of them.
+func (r *Registry) mergeSchema(res *resource.Resource) (managedfields.TypeConverter, error) {
+	if res.MergeSchema != nil {
+		return res.MergeSchema()
+	}
+	known, empty := r.set.config.Schema, codec.WithKind(res.New(), res.GVK)
+	if _, free := empty.(runtime.Unstructured); free || r.set.config.Describe == nil {
+		return known, nil
+	}
+	if _, err := known.ObjectToTyped(empty); err == nil {
+		return known, nil
+	}
+	return r.set.config.Describe(res)
 }
 
 func (r *Registry) addManagers() {

@@ -27,6 +27,9 @@ type Config struct {
 	Codec *codec.Codec
 	// Schema merges fields in server-side apply. Required.
 	Schema managedfields.TypeConverter
+	// Describe makes the schema of a Go type that Schema does not know; nil: such
+	// types are merged by their structure.
+	Describe func(res *resource.Resource) (managedfields.TypeConverter, error)
 	// Admission looks at every write.
 	Admission admission.Chain
 	// Names makes the random parts of names, and UIDs. Required.

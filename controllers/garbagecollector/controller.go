@@ -77,6 +77,7 @@ type controller struct {
 	shared    map[schema.GroupVersionResource]cache.SharedIndexInformer // read-only after setup
 	ready     chan struct{}                                             // closed when the graph is complete
 	rescan    chan struct{}                                             // capacity 1
+	puzzles   puzzles
 }
 
 func setup(env *controllers.Env, config Config) (controllers.Controller, error) {
@@ -122,6 +123,7 @@ func (c *controller) reconcile(ctx context.Context, key controllers.Key) (contro
 		r, ok := c.resources.find(metav1.OwnerReference{APIVersion: n.APIVersion, Kind: n.Kind})
 		if !ok {
 			// Nobody serves this kind now. That is no proof that the owner is gone.
+			c.puzzles.add(n.UID)
 			return controllers.Plan{After: c.config.Resync}, nil
 		}
 		n.Resource = r.gvr
@@ -162,6 +164,7 @@ func (c *controller) reconcile(ctx context.Context, key controllers.Key) (contro
 	plan, next := Reconcile(v)
 	c.enqueue(work{check: next})
 	if unsure {
+		c.puzzles.add(n.UID)
 		plan.After = c.config.Resync
 	}
 	return plan, nil

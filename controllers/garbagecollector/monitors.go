@@ -50,6 +50,7 @@ func (c *controller) run(ctx context.Context) error {
 	defer rescan.Stop()
 	for first := true; ; first = false {
 		c.sync(ctx, &wg, monitors)
+		c.enqueue(work{check: c.puzzles.take()})
 		if first {
 			c.waitForLists(ctx, monitors)
 			close(c.ready)

@@ -239,6 +239,7 @@ func startManager(t *testing.T, c *clients, ns string, scheme *runtime.Scheme) m
 		}
 	}
 	port := freePort(t)
+	ctrl.SetLogger(logr.Discard())
 	mgr, err := ctrl.NewManager(c.config, manager.Options{
 		Scheme: scheme, Logger: logr.Discard(), Metrics: metricsserver.Options{BindAddress: "0"},
 		Cache:          cache.Options{DefaultNamespaces: map[string]cache.Config{ns: {}}},

@@ -192,7 +192,7 @@ func kubectlExplain(s *shell) {
 	s.shows([]string{"explain", "crd.spec.versions"}, "FIELD: versions <[]CustomResourceDefinitionVersion>")
 	s.refuses("", []string{"explain", "pod.spec.nonsense"}, `error: field "nonsense" does not exist`)
 	for _, r := range strings.Fields(s.run("api-resources", "-o", "name", "--verbs=list")) {
-		if strings.HasSuffix(r, ".example.com") {
+		if strings.HasSuffix(r, ".example.com") || r == "events.events.k8s.io" { // kubectl takes the latter for a field of events
 			continue // another test's own
 		}
 		if out := s.run("explain", r, "--recursive"); strings.Count(out, "\n") < 8 {
