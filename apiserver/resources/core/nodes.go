@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -8,7 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	unversioned "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -17,9 +17,11 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
 
 	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/apiserver/resources/columns"
+	"github.com/strake-io/strake/apiserver/resources/podspec"
 	"github.com/strake-io/strake/apiserver/resources/rules"
 )
 
@@ -30,14 +32,21 @@ func nodes(proxy NodeProxy) *resource.Resource {
 		New:           func() runtime.Object { return &corev1.Node{} },
 		NewList:       func() runtime.Object { return &corev1.NodeList{} },
 		Strategy: resource.Strategy{
-			Default: func(obj runtime.Object) { defaultNode(obj.(*corev1.Node)) },
+			Default:          func(obj runtime.Object) { defaultNode(obj.(*corev1.Node)) },
+			PrepareForCreate: func(_ resource.Request, obj runtime.Object) { obj.(*corev1.Node).Spec.ConfigSource = nil },
 			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
-				obj.(*corev1.Node).Status = old.(*corev1.Node).Status
+				node, was := obj.(*corev1.Node), old.(*corev1.Node)
+				node.Status = was.Status
+				if was.Spec.ConfigSource == nil {
+					node.Spec.ConfigSource = nil
+				}
 			},
-			Validate: func(obj runtime.Object) field.ErrorList { return validateNode(obj.(*corev1.Node)) },
-			ValidateUpdate: func(obj, old runtime.Object) field.ErrorList {
-				return validateNodeUpdate(obj.(*corev1.Node), old.(*corev1.Node))
+			Validate: func(obj runtime.Object) field.ErrorList { return validateNode(obj.(*corev1.Node), nil) },
+			ValidateChange: func(obj, old runtime.Object) field.ErrorList {
+				node, was := obj.(*corev1.Node), old.(*corev1.Node)
+				return append(validateNode(node, was.Spec.PodCIDRs), validateNodeUpdate(node, was)...)
 			},
+			Warnings:                 func(obj, _ runtime.Object) []string { return nodeWarnings(obj.(*corev1.Node)) },
 			NameError:                apivalidation.NameIsDNSSubdomain,
 			AllowUnconditionalUpdate: true,
 			ResetFields:              statusReset(),
@@ -53,7 +62,7 @@ func nodes(proxy NodeProxy) *resource.Resource {
 					node := obj.(*corev1.Node)
 					node.Spec = old.(*corev1.Node).Spec
 				},
-				Validate:    func(obj, _ runtime.Object) field.ErrorList { return validateNodeStatus(obj.(*corev1.Node)) },
+				Validate:    func(obj, _ runtime.Object) field.ErrorList { return validateNodeStatus(&obj.(*corev1.Node).Status) },
 				ResetFields: specReset(),
 			}},
 		},
@@ -74,13 +83,40 @@ func defaultNode(node *corev1.Node) {
 	}
 }
 
-func validateNode(node *corev1.Node) field.ErrorList {
+func validateNode(node *corev1.Node, held []string) field.ErrorList {
 	path := field.NewPath("spec")
 	errs := ValidateTaints(node.Spec.Taints, path.Child("taints"))
-	for i, cidr := range node.Spec.PodCIDRs {
-		errs = append(errs, rules.CIDR(cidr, path.Child("podCIDRs").Index(i))...)
+	errs = append(errs, validateNodeStatus(&node.Status)...)
+	at, cidrs := path.Child("podCIDRs"), node.Spec.PodCIDRs
+	for i, cidr := range cidrs {
+		errs = append(errs, rules.NewCIDR(cidr, held, at.Index(i))...)
 	}
-	return append(errs, validateNodeStatus(node)...)
+	if len(cidrs) < 2 {
+		return errs
+	}
+	dual, err := netutils.IsDualStackCIDRStrings(cidrs)
+	if err != nil {
+		errs = append(errs, field.InternalError(at, fmt.Errorf("invalid PodCIDRs. failed to check with dual stack with error:%w", err)))
+	}
+	if !dual || len(cidrs) > 2 {
+		errs = append(errs, field.Invalid(at, cidrs, "may specify no more than one CIDR for each IP family"))
+	}
+	return errs
+}
+
+// nodeWarnings tell of fields that do nothing.
+func nodeWarnings(node *corev1.Node) []string {
+	var out []string
+	if node.Spec.ConfigSource != nil {
+		out = append(out, "spec.configSource: the feature is removed")
+	}
+	if node.Spec.DoNotUseExternalID != "" {
+		out = append(out, "spec.externalID: this field is deprecated, and is unused by Kubernetes")
+	}
+	for i, cidr := range node.Spec.PodCIDRs {
+		out = append(out, validation.GetWarningsForCIDR(field.NewPath("spec", "podCIDRs").Index(i), cidr)...)
+	}
+	return out
 }
 
 // ValidateTaints checks the taints of a node.
@@ -108,23 +144,19 @@ func ValidateTaints(taints []corev1.Taint, path *field.Path) field.ErrorList {
 	return errs
 }
 
-func validateNodeStatus(node *corev1.Node) field.ErrorList {
+func validateNodeStatus(status *corev1.NodeStatus) field.ErrorList {
 	var errs field.ErrorList
 	path := field.NewPath("status")
 	for _, part := range []struct {
 		name string
 		list corev1.ResourceList
-	}{{"capacity", node.Status.Capacity}, {"allocatable", node.Status.Allocatable}} {
+	}{{"capacity", status.Capacity}, {"allocatable", status.Allocatable}} {
 		for _, r := range slices.Sorted(maps.Keys(part.list)) {
-			q, at := part.list[r], path.Child(part.name).Key(string(r))
-			errs = append(errs, rules.Matches(string(r), at, validation.IsQualifiedName(string(r)))...)
-			if q.Sign() < 0 {
-				errs = append(errs, field.Invalid(at, q.String(), "must be greater than or equal to 0"))
-			}
+			errs = append(errs, podspec.Quantity(r, part.list[r], path.Child(part.name, string(r)))...)
 		}
 	}
 	seen := sets.New[corev1.NodeAddress]()
-	for i, a := range node.Status.Addresses {
+	for i, a := range status.Addresses {
 		if seen.Has(a) {
 			errs = append(errs, field.Duplicate(path.Child("addresses").Index(i), a))
 		}
@@ -142,8 +174,8 @@ func validateNodeUpdate(node, old *corev1.Node) field.ErrorList {
 	if old.Spec.ProviderID != "" && old.Spec.ProviderID != node.Spec.ProviderID {
 		errs = append(errs, field.Forbidden(path.Child("providerID"), "node updates may not change providerID except from \"\" to valid"))
 	}
-	if !apiequality.Semantic.DeepEqual(old.Spec.ConfigSource, node.Spec.ConfigSource) && node.Spec.ConfigSource != nil {
-		errs = append(errs, field.Forbidden(path.Child("configSource"), "node configuration through configSource is not supported"))
+	if node.Spec.DoNotUseExternalID != old.Spec.DoNotUseExternalID {
+		errs = append(errs, field.Forbidden(path.Child("externalID"), "may not be updated"))
 	}
 	return errs
 }

@@ -91,7 +91,25 @@ func prepareServiceUpdate(s, old *corev1.Service) {
 	s.Status = old.Status
 	normalizeClusterIPs(s, old)
 	keepAllocated(s, old)
+	trimSecond(s, old)
 	dropUnused(s, old)
+}
+
+// trimSecond gives up the second address and family of a service that is to have one,
+// where a client changed the policy alone.
+func trimSecond(s, old *corev1.Service) {
+	single := func(s *corev1.Service) bool {
+		return s.Spec.IPFamilyPolicy != nil && *s.Spec.IPFamilyPolicy == corev1.IPFamilyPolicySingleStack
+	}
+	if old.Spec.IPFamilyPolicy == nil || single(old) || !single(s) {
+		return
+	}
+	if len(s.Spec.ClusterIPs) > 1 && slices.Equal(s.Spec.ClusterIPs, old.Spec.ClusterIPs) {
+		s.Spec.ClusterIPs = s.Spec.ClusterIPs[:1]
+	}
+	if len(s.Spec.IPFamilies) > 1 && slices.Equal(s.Spec.IPFamilies, old.Spec.IPFamilies) {
+		s.Spec.IPFamilies = s.Spec.IPFamilies[:1]
+	}
 }
 
 // normalizeClusterIPs follows a change that was made to clusterIP alone, by a

@@ -20,18 +20,24 @@ const (
 	onlyLoadBalancer   = "may only be used when `type` is 'LoadBalancer'"
 )
 
-func validateService(s *corev1.Service) field.ErrorList {
+// validateService checks a service; old is what it was, nil where it is new: addresses
+// that it has already are not held against it.
+func validateService(s, old *corev1.Service) field.ErrorList {
+	var held corev1.ServiceSpec
+	if old != nil {
+		held = old.Spec
+	}
 	path := field.NewPath("spec")
 	errs := validateServiceType(s, path)
 	errs = append(errs, validateServicePorts(s, path)...)
 	errs = append(errs, rules.Labels(s.Spec.Selector, path.Child("selector"))...)
 	errs = append(errs, validateAffinity(s, path)...)
-	errs = append(errs, validateClusterIPs(s, path)...)
+	errs = append(errs, validateClusterIPs(s, held.ClusterIPs, path)...)
 	errs = append(errs, validateTraffic(s, path)...)
-	errs = append(errs, validateLoadBalancer(s, path)...)
+	errs = append(errs, validateLoadBalancer(s, held.LoadBalancerSourceRanges, path)...)
 	for i, ip := range s.Spec.ExternalIPs {
 		at := path.Child("externalIPs").Index(i)
-		if bad := rules.IP(ip, at); len(bad) > 0 {
+		if bad := rules.NewIP(ip, held.ExternalIPs, at); len(bad) > 0 {
 			errs = append(errs, bad...)
 			continue
 		}
@@ -133,8 +139,14 @@ func validateAffinity(s *corev1.Service, path *field.Path) field.ErrorList {
 	case s.Spec.SessionAffinity == corev1.ServiceAffinityNone && c != nil:
 		errs = append(errs, field.Forbidden(at, fmt.Sprintf("must not be set when session affinity is %s", corev1.ServiceAffinityNone)))
 	case s.Spec.SessionAffinity == corev1.ServiceAffinityClientIP:
-		if c == nil || c.ClientIP == nil || c.ClientIP.TimeoutSeconds == nil {
-			return append(errs, field.Required(at, fmt.Sprintf("when session affinity is %s", corev1.ServiceAffinityClientIP)))
+		why := fmt.Sprintf("when session affinity type is %s", corev1.ServiceAffinityClientIP)
+		switch {
+		case c == nil:
+			return append(errs, field.Required(at, why))
+		case c.ClientIP == nil:
+			return append(errs, field.Required(at.Child("clientIP"), why))
+		case c.ClientIP.TimeoutSeconds == nil:
+			return append(errs, field.Required(at.Child("clientIP", "timeoutSeconds"), why))
 		}
 		if t := *c.ClientIP.TimeoutSeconds; t <= 0 || t > maxAffinitySeconds {
 			errs = append(errs, field.Invalid(at.Child("clientIP", "timeoutSeconds"), t, fmt.Sprintf("must be greater than 0 and less than %d", maxAffinitySeconds)))
@@ -143,12 +155,12 @@ func validateAffinity(s *corev1.Service, path *field.Path) field.ErrorList {
 	return errs
 }
 
-func validateClusterIPs(s *corev1.Service, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	ips, at := s.Spec.ClusterIPs, path.Child("clusterIPs")
+func validateClusterIPs(s *corev1.Service, held []string, path *field.Path) field.ErrorList {
 	if s.Spec.Type == corev1.ServiceTypeExternalName {
 		return nil
 	}
+	var errs field.ErrorList
+	ips, at := s.Spec.ClusterIPs, path.Child("clusterIPs")
 	switch {
 	case s.Spec.ClusterIP != "" && len(ips) == 0:
 		errs = append(errs, field.Required(at, ""))
@@ -156,23 +168,6 @@ func validateClusterIPs(s *corev1.Service, path *field.Path) field.ErrorList {
 		errs = append(errs, field.Invalid(at, ips, "must be empty when `clusterIP` is not specified"))
 	case len(ips) > 0 && ips[0] != s.Spec.ClusterIP:
 		errs = append(errs, field.Invalid(at, ips, "first value must match `clusterIP`"))
-	}
-	for i, ip := range ips {
-		if ip == corev1.ClusterIPNone {
-			if len(ips) > 1 {
-				errs = append(errs, field.Invalid(at.Index(i), ip, "may not be set to 'None' when more than one IP is specified"))
-			}
-			continue
-		}
-		if bad := rules.IP(ip, at.Index(i)); len(bad) > 0 {
-			errs = append(errs, field.Invalid(at.Index(i), ip, "must be a valid IP address"))
-		}
-	}
-	switch {
-	case len(ips) > 2:
-		errs = append(errs, field.Invalid(at, ips, "may only hold up to 2 values"))
-	case len(ips) == 2 && len(errs) == 0 && netutils.IsIPv6String(ips[0]) == netutils.IsIPv6String(ips[1]):
-		errs = append(errs, field.Invalid(at, ips, "may specify no more than one IP for each IP family"))
 	}
 	families := path.Child("ipFamilies")
 	seen := sets.New[corev1.IPFamily]()
@@ -182,14 +177,38 @@ func validateClusterIPs(s *corev1.Service, path *field.Path) field.ErrorList {
 			errs = append(errs, field.Duplicate(families.Index(i), f))
 		}
 		seen.Insert(f)
-		if i < len(ips) && ips[i] != corev1.ClusterIPNone && netutils.ParseIPSloppy(ips[i]) != nil &&
-			netutils.IsIPv6String(ips[i]) != (f == corev1.IPv6Protocol) {
-			errs = append(errs, field.Invalid(at.Index(i), ips[i], fmt.Sprintf("expected an %v value as indicated by `ipFamilies[%v]`", f, i)))
-		}
 	}
 	if p := s.Spec.IPFamilyPolicy; p != nil {
 		errs = append(errs, rules.OneOf(*p, path.Child("ipFamilyPolicy"),
 			corev1.IPFamilyPolicyPreferDualStack, corev1.IPFamilyPolicyRequireDualStack, corev1.IPFamilyPolicySingleStack)...)
+	}
+	wrong := false
+	for i, ip := range ips {
+		if i == 0 && ip == corev1.ClusterIPNone {
+			if len(ips) > 1 {
+				wrong, errs = true, append(errs, field.Invalid(at, ips, "'None' must be the first and only value"))
+			}
+			continue
+		}
+		bad := rules.NewIP(ip, held, at.Index(i))
+		wrong, errs = wrong || len(bad) > 0, append(errs, bad...)
+	}
+	if len(ips) > 2 {
+		errs = append(errs, field.Invalid(at, ips, "may only hold up to 2 values"))
+	}
+	if wrong {
+		return errs
+	}
+	if len(ips) == 2 && netutils.IsIPv6String(ips[0]) == netutils.IsIPv6String(ips[1]) {
+		errs = append(errs, field.Invalid(at, ips, "may specify no more than one IP for each IP family"))
+	}
+	if headless(s) || len(errs) > 0 {
+		return errs
+	}
+	for i, ip := range ips {
+		if i < len(s.Spec.IPFamilies) && netutils.IsIPv6String(ip) != (s.Spec.IPFamilies[i] == corev1.IPv6Protocol) {
+			errs = append(errs, field.Invalid(at.Index(i), ip, fmt.Sprintf("expected an %v value as indicated by `ipFamilies[%v]`", s.Spec.IPFamilies[i], i)))
+		}
 	}
 	return errs
 }
@@ -227,19 +246,29 @@ func validateTraffic(s *corev1.Service, path *field.Path) field.ErrorList {
 	return errs
 }
 
-func validateLoadBalancer(s *corev1.Service, path *field.Path) field.ErrorList {
+func validateLoadBalancer(s *corev1.Service, held []string, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	balancer := s.Spec.Type == corev1.ServiceTypeLoadBalancer
-	at := path.Child("loadBalancerSourceRanges")
-	if len(s.Spec.LoadBalancerSourceRanges) > 0 {
+	if ranges := s.Spec.LoadBalancerSourceRanges; len(ranges) > 0 {
+		at := path.Child("LoadBalancerSourceRanges") // upstream's spelling
 		if !balancer {
 			errs = append(errs, field.Forbidden(at, onlyLoadBalancer))
 		}
-		for i, r := range s.Spec.LoadBalancerSourceRanges {
-			errs = append(errs, rules.CIDR(strings.TrimSpace(r), at.Index(i))...)
+		for i, r := range ranges {
+			errs = append(errs, rules.NewCIDR(strings.TrimSpace(r), held, at.Index(i))...)
+		}
+	} else if ranges, ok := s.Annotations[corev1.AnnotationLoadBalancerSourceRangesKey]; ok {
+		at := field.NewPath("metadata", "annotations").Key(corev1.AnnotationLoadBalancerSourceRangesKey)
+		if !balancer {
+			errs = append(errs, field.Forbidden(at, onlyLoadBalancer))
+		}
+		for r := range strings.SplitSeq(strings.TrimSpace(ranges), ",") {
+			if balancer && strings.TrimSpace(ranges) != "" {
+				errs = append(errs, rules.CIDR(strings.TrimSpace(r), at)...)
+			}
 		}
 	}
-	at = path.Child("allocateLoadBalancerNodePorts")
+	at := path.Child("allocateLoadBalancerNodePorts")
 	switch {
 	case balancer && s.Spec.AllocateLoadBalancerNodePorts == nil:
 		errs = append(errs, field.Required(at, ""))
@@ -251,60 +280,6 @@ func validateLoadBalancer(s *corev1.Service, path *field.Path) field.ErrorList {
 			errs = append(errs, field.Forbidden(path.Child("loadBalancerClass"), onlyLoadBalancer))
 		} else {
 			errs = append(errs, rules.Matches(*c, path.Child("loadBalancerClass"), validation.IsQualifiedName(*c))...)
-		}
-	}
-	return errs
-}
-
-func validateServiceUpdate(s, old *corev1.Service) field.ErrorList {
-	var errs field.ErrorList
-	path := field.NewPath("spec")
-	if needsClusterIP(s) && needsClusterIP(old) {
-		at := path.Child("clusterIPs")
-		had, has := old.Spec.ClusterIPs, s.Spec.ClusterIPs
-		switch {
-		case len(had) > 0 && had[0] != "" && len(has) == 0:
-			errs = append(errs, field.Invalid(at.Index(0), has, "primary clusterIP can not be unset"))
-		case len(had) > 0 && len(has) > 0 && had[0] != has[0]:
-			errs = append(errs, field.Invalid(at.Index(0), has, "may not change once set"))
-		case len(had) == 2 && len(has) == 2 && had[1] != has[1]:
-			errs = append(errs, field.Invalid(at.Index(1), has, "may not change once set"))
-		}
-		if f, g := old.Spec.IPFamilies, s.Spec.IPFamilies; len(f) > 0 && len(g) > 0 && f[0] != g[0] && !headless(s) {
-			errs = append(errs, field.Invalid(path.Child("ipFamilies").Index(0), g, "may not change once set"))
-		}
-	}
-	if s.Spec.Type == corev1.ServiceTypeLoadBalancer && old.Spec.Type == corev1.ServiceTypeLoadBalancer {
-		errs = append(errs, sameOnceSet(s.Spec.LoadBalancerClass, old.Spec.LoadBalancerClass, path.Child("loadBalancerClass"))...)
-	}
-	return errs
-}
-
-func sameOnceSet(value, old *string, path *field.Path) field.ErrorList {
-	if (value == nil) == (old == nil) && (value == nil || *value == *old) {
-		return nil
-	}
-	return field.ErrorList{field.Invalid(path, value, "may not change once set")}
-}
-
-func validateServiceStatus(s *corev1.Service) field.ErrorList {
-	var errs field.ErrorList
-	path := field.NewPath("status", "loadBalancer")
-	if s.Spec.Type != corev1.ServiceTypeLoadBalancer && len(s.Status.LoadBalancer.Ingress) > 0 {
-		return field.ErrorList{field.Forbidden(path.Child("ingress"), "may only be used when `spec.type` is LoadBalancer")}
-	}
-	for i, in := range s.Status.LoadBalancer.Ingress {
-		at := path.Child("ingress").Index(i)
-		if in.IP != "" {
-			errs = append(errs, rules.IP(in.IP, at.Child("ip"))...)
-		} else if in.IPMode != nil {
-			errs = append(errs, field.Forbidden(at.Child("ipMode"), "may not be specified when `ip` is not set"))
-		}
-		if in.Hostname != "" {
-			errs = append(errs, rules.Subdomain(in.Hostname, at.Child("hostname"))...)
-			if netutils.ParseIPSloppy(in.Hostname) != nil {
-				errs = append(errs, field.Invalid(at.Child("hostname"), in.Hostname, "must be a DNS name, not an IP address"))
-			}
 		}
 	}
 	return errs

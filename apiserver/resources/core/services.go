@@ -30,11 +30,13 @@ func services(cfg Config) *resource.Resource {
 			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
 				prepareServiceUpdate(obj.(*corev1.Service), old.(*corev1.Service))
 			},
-			Validate: func(obj runtime.Object) field.ErrorList { return validateService(obj.(*corev1.Service)) },
-			ValidateUpdate: func(obj, old runtime.Object) field.ErrorList {
-				return validateServiceUpdate(obj.(*corev1.Service), old.(*corev1.Service))
+			Validate: func(obj runtime.Object) field.ErrorList { return validateService(obj.(*corev1.Service), nil) },
+			ValidateChange: func(obj, old runtime.Object) field.ErrorList {
+				s, was := obj.(*corev1.Service), old.(*corev1.Service)
+				return append(validateServiceUpdate(s, was), validateService(s, was)...)
 			},
-			NameError:                apivalidation.NameIsDNS1035Label,
+			NameError:                apivalidation.NameIsDNSLabel,
+			Warnings:                 func(obj, _ runtime.Object) []string { return serviceWarnings(obj.(*corev1.Service)) },
 			Begin:                    pools.begin,
 			AllowUnconditionalUpdate: true,
 			ReturnsDeleted:           true,
@@ -51,7 +53,9 @@ func services(cfg Config) *resource.Resource {
 				PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
 					obj.(*corev1.Service).Spec = old.(*corev1.Service).Spec
 				},
-				Validate:    func(obj, _ runtime.Object) field.ErrorList { return validateServiceStatus(obj.(*corev1.Service)) },
+				Validate: func(obj, old runtime.Object) field.ErrorList {
+					return validateServiceStatus(obj.(*corev1.Service), old.(*corev1.Service))
+				},
 				ResetFields: specReset(),
 			}},
 		},

@@ -89,7 +89,7 @@ func TestValidateService(t *testing.T) {
 		defaultService(s)
 		return s
 	}
-	if errs := validateService(valid()); len(errs) > 0 {
+	if errs := validateService(valid(), nil); len(errs) > 0 {
 		t.Fatalf("a good service: %v", errs)
 	}
 	for name, test := range map[string]struct {
@@ -116,7 +116,7 @@ func TestValidateService(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := valid()
 			test.change(&s.Spec)
-			if diff := cmp.Diff(test.want, lines(validateService(s))); diff != "" {
+			if diff := cmp.Diff(test.want, lines(validateService(s, nil))); diff != "" {
 				t.Errorf("errors (-want +got):\n%s", diff)
 			}
 		})

@@ -25,6 +25,18 @@ func CIDR(cidr string, path *field.Path) field.ErrorList {
 	return validation.IsValidCIDRForLegacyField(path, cidr, false, nil)
 }
 
+// NewIP reports what is not an address in a form that says one thing to everybody: no
+// leading zeros, no IPv4 in IPv6 (KEP-4858). Forms that the object holds already may
+// stay.
+func NewIP(address string, held []string, path *field.Path) field.ErrorList {
+	return validation.IsValidIPForLegacyField(path, address, true, held)
+}
+
+// NewCIDR is NewIP of an address range, which besides has no bits beyond its mask.
+func NewCIDR(cidr string, held []string, path *field.Path) field.ErrorList {
+	return validation.IsValidCIDRForLegacyField(path, cidr, true, held)
+}
+
 func specialIP(address string, path *field.Path) field.ErrorList {
 	ip := netutils.ParseIPSloppy(address)
 	if ip == nil {
