@@ -23,6 +23,7 @@ import (
 
 	"github.com/strake-io/strake/apiserver"
 	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/admission/policy"
 	serviceaccountadmission "github.com/strake-io/strake/apiserver/admission/serviceaccount"
 	webhookadmission "github.com/strake-io/strake/apiserver/admission/webhook"
 	"github.com/strake-io/strake/apiserver/allocator"
@@ -146,11 +147,14 @@ func (c *ControlPlane) assembleServer() error {
 // admission is what looks at every write, in order: what is built in, what the
 // program brings, and what clients have registered.
 func (c *ControlPlane) admission() []admission.Plugin {
+	policies := policy.Config{Authorizer: c.config.Authorizer}
 	hooks := webhookadmission.Config{Caller: c.webhooks, Authorizer: c.config.Authorizer}
 	return slices.Concat(
 		[]admission.Plugin{admission.NamespaceLifecycle{}, serviceaccountadmission.Plugin{NoToken: len(c.config.RootCA) == 0}},
 		c.config.Admission,
-		[]admission.Plugin{webhookadmission.NewMutating(hooks), webhookadmission.NewValidating(hooks)},
+		[]admission.Plugin{
+			policy.NewMutating(policies), webhookadmission.NewMutating(hooks), policy.NewValidating(policies), webhookadmission.NewValidating(hooks),
+		},
 	)
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
 )
 
 // Served is a resource, or one of its sub-resources, in one version.
@@ -33,6 +34,12 @@ type Catalog interface {
 	// Convert makes an object of one version of a kind into one of another. What
 	// it is given does not change; it may be returned as it is.
 	Convert(ctx context.Context, obj runtime.Object, from, to schema.GroupVersionKind) (runtime.Object, error)
+	// Get and List read objects of a kind in its version, shared and read-only; List
+	// those of a namespace, "" means all.
+	Get(ctx context.Context, kind schema.GroupVersionKind, namespace, name string) (runtime.Object, error)
+	List(ctx context.Context, kind schema.GroupVersionKind, namespace string) ([]runtime.Object, error)
+	// Schema says how the fields of a kind merge; an error where that is not known.
+	Schema(kind schema.GroupVersionKind) (managedfields.TypeConverter, error)
 	// Version is a number that changes when any object of the resource does. It
 	// costs next to nothing, and may lag behind the newest write by as much as a
 	// watch does. A resource that is not served has version 0, and no objects.

@@ -8,13 +8,17 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
 
 	"github.com/strake-io/strake/apiserver/admission"
 	"github.com/strake-io/strake/apiserver/codec"
 	"github.com/strake-io/strake/store/cache"
 )
 
-var _ admission.Catalog = (*Set)(nil)
+// catalog is a set as admission sees it.
+type catalog struct{ *Set }
+
+var _ admission.Catalog = catalog{}
 
 // stem is the registry that stores the objects.
 func (r *Registry) stem() *Registry {
@@ -121,6 +125,40 @@ func (s *Set) Convert(_ context.Context, obj runtime.Object, from, to schema.Gro
 		return nil, apierrors.NewInternalError(fmt.Errorf("%s cannot be converted to %s", from, to))
 	}
 	return s.convert(obj, source, target)
+}
+
+// ofKind finds the registry of a kind. Its error is an API error.
+func (s *Set) ofKind(kind schema.GroupVersionKind) (*Registry, error) {
+	if r := s.Table().byKind[kind]; r != nil && r.cached != nil {
+		return r, nil
+	}
+	return nil, apierrors.NewInternalError(fmt.Errorf("%s is not served", kind))
+}
+
+// Get implements admission.Catalog.
+func (c catalog) Get(ctx context.Context, kind schema.GroupVersionKind, namespace, name string) (runtime.Object, error) {
+	r, err := c.ofKind(kind)
+	if err != nil {
+		return nil, err
+	}
+	return r.get(ctx, namespace, name)
+}
+
+// List implements admission.Catalog.
+func (c catalog) List(ctx context.Context, kind schema.GroupVersionKind, namespace string) ([]runtime.Object, error) {
+	r, err := c.ofKind(kind)
+	if err != nil {
+		return nil, err
+	}
+	return r.list(ctx, namespace)
+}
+
+// Schema implements admission.Catalog.
+func (s *Set) Schema(kind schema.GroupVersionKind) (managedfields.TypeConverter, error) {
+	if r := s.Table().byKind[kind]; r != nil && r.Resource.MergeSchema != nil {
+		return r.Resource.MergeSchema()
+	}
+	return s.config.Schema, nil
 }
 
 // Version implements admission.Catalog.

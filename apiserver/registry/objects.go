@@ -28,6 +28,10 @@ func (s *Set) Get(ctx context.Context, of schema.GroupResource, namespace, name 
 	if err != nil {
 		return nil, err
 	}
+	return r.get(ctx, namespace, name)
+}
+
+func (r *Registry) get(ctx context.Context, namespace, name string) (runtime.Object, error) {
 	current, err := r.current(ctx, r.key(namespace, name))
 	if err != nil {
 		return nil, err
@@ -44,6 +48,10 @@ func (s *Set) List(ctx context.Context, of schema.GroupResource, namespace strin
 	if err != nil {
 		return nil, err
 	}
+	return r.list(ctx, namespace)
+}
+
+func (r *Registry) list(ctx context.Context, namespace string) ([]runtime.Object, error) {
 	snapshot, err := r.snapshot(ctx, cache.Latest, 0)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,8 +25,10 @@ import (
 // Criteria are what something matches. They do not change, and are safe for
 // concurrent use.
 type Criteria struct {
-	rules, exclude    []admissionv1.NamedRuleWithOperations
-	equivalent        bool
+	rules, exclude []admissionv1.NamedRuleWithOperations
+	equivalent     bool
+	// all: without rules, every resource is meant.
+	all               bool
 	namespace, object labels.Selector
 }
 
@@ -40,6 +44,19 @@ func New(rules, exclude []admissionv1.NamedRuleWithOperations, policy *admission
 		return nil, fmt.Errorf("objectSelector: %w", err)
 	}
 	return c, nil
+}
+
+// Of reads what a policy or its binding matches. Without rules it matches every
+// resource, and nil matches everything.
+func Of(m *admissionv1.MatchResources) (*Criteria, error) {
+	if m == nil {
+		m = &admissionv1.MatchResources{}
+	}
+	c, err := New(m.ResourceRules, m.ExcludeResourceRules, m.MatchPolicy, m.NamespaceSelector, m.ObjectSelector)
+	if err == nil {
+		c.all = len(m.ResourceRules) == 0
+	}
+	return c, err
 }
 
 func selector(s *metav1.LabelSelector) (labels.Selector, error) {
@@ -58,16 +75,29 @@ func Named(rules []admissionv1.RuleWithOperations) []admissionv1.NamedRuleWithOp
 	return out
 }
 
-// Exempt says that a write is about admission itself, which nothing that is
-// configured through the API may stand in the way of.
-func Exempt(a *admission.Attributes) bool {
-	if a.Resource.Group != admissionv1.GroupName {
-		return false
-	}
-	switch a.Resource.Resource {
-	case "validatingwebhookconfigurations", "mutatingwebhookconfigurations", "validatingadmissionpolicies", "validatingadmissionpolicybindings",
-		"mutatingadmissionpolicies", "mutatingadmissionpolicybindings":
-		return true
+// ExemptFromWebhooks says that no webhook is asked about a write: it is about
+// admission itself, or about who may do what, and a webhook in its way could not be
+// taken out of it any more.
+func ExemptFromWebhooks(a *admission.Attributes) bool {
+	return ExemptFromPolicies(a) || a.Resource.Group == admissionv1.GroupName &&
+		(a.Resource.Resource == "validatingwebhookconfigurations" || a.Resource.Resource == "mutatingwebhookconfigurations")
+}
+
+// ExemptFromPolicies is the same for policies, which do look at webhooks.
+func ExemptFromPolicies(a *admission.Attributes) bool {
+	switch a.Resource.Group {
+	case admissionv1.GroupName:
+		switch a.Resource.Resource {
+		case "validatingadmissionpolicies", "validatingadmissionpolicybindings", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings":
+			return true
+		}
+	case authenticationv1.GroupName:
+		return a.Resource.Resource == "tokenreviews" || a.Resource.Resource == "selfsubjectreviews"
+	case authorizationv1.GroupName:
+		switch a.Resource.Resource {
+		case "localsubjectaccessreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews", "subjectaccessreviews":
+			return true
+		}
 	}
 	return false
 }
@@ -89,7 +119,7 @@ func (c *Criteria) Resource(a *admission.Attributes) (as admission.Served, ok bo
 	if anyRule(c.exclude, a, a.Resource) {
 		return self, false
 	}
-	if anyRule(c.rules, a, a.Resource) {
+	if c.all || anyRule(c.rules, a, a.Resource) {
 		return self, !c.excludedElsewhere(a)
 	}
 	if !c.equivalent || a.Catalog == nil {

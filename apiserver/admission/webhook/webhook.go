@@ -82,7 +82,7 @@ type runKey struct{}
 // Admit implements admission.Mutator.
 func (m *Mutating) Admit(ctx context.Context, a *admission.Attributes) error {
 	hooks, err := m.known.hooks(ctx, a)
-	if err != nil || len(hooks) == 0 || match.Exempt(a) {
+	if err != nil || len(hooks) == 0 || match.ExemptFromWebhooks(a) {
 		return err
 	}
 	r, _ := a.Remembered(runKey{}).(*run)
@@ -178,7 +178,7 @@ func patch(obj runtime.Object, text []byte) ([]byte, error) {
 // Validate implements admission.Validator.
 func (v *Validating) Validate(ctx context.Context, a *admission.Attributes) error {
 	hooks, err := v.known.hooks(ctx, a)
-	if err != nil || len(hooks) == 0 || match.Exempt(a) {
+	if err != nil || len(hooks) == 0 || match.ExemptFromWebhooks(a) {
 		return err
 	}
 	var wait sync.WaitGroup

@@ -130,7 +130,8 @@ func validateClient(c *admissionv1.WebhookClientConfig, path *field.Path) errorL
 	if c.Service.Port != nil {
 		port = *c.Service.Port
 	}
-	return rules.WebhookService(c.Service.Name, c.Service.Namespace, c.Service.Path, port, path.Child("service"))
+	// Upstream has the two names the wrong way round here, and so its error messages.
+	return rules.WebhookService(c.Service.Namespace, c.Service.Name, c.Service.Path, port, path.Child("service"))
 }
 
 func validateReviewVersions(versions []string, f forgiven, path *field.Path) errorList {
