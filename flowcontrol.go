@@ -2,15 +2,16 @@ package strake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	applyflowcontrol "k8s.io/client-go/applyconfigurations/flowcontrol/v1"
 	"k8s.io/client-go/kubernetes"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/strake-io/strake/apiserver/resources/flowcontrol"
 )
@@ -19,34 +20,61 @@ import (
 // looked after, upstream's.
 const flowControlInterval = time.Minute
 
-// keepFlowControl mends the built-in flow schemas and priority levels until ctx ends.
+// keepFlowControl mends the built-in flow schemas and priority levels, and says of all
+// flow schemas whether their levels are there, until ctx ends.
 func (c *ControlPlane) keepFlowControl(ctx context.Context, client kubernetes.Interface) {
 	ticker := time.NewTicker(flowControlInterval)
 	defer ticker.Stop()
 	for {
+		if err := errors.Join(ensureFlowControl(ctx, client), sayDangling(ctx, client)); err != nil && ctx.Err() == nil {
+			c.config.Logger.Error(err, "Could not look after the flow schemas and priority levels")
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if err := ensureFlowControl(ctx, client); err != nil && ctx.Err() == nil {
-			c.config.Logger.Error(err, "Could not look after the built-in flow schemas and priority levels")
+	}
+}
+
+func sayDangling(ctx context.Context, client kubernetes.Interface) error {
+	schemas, levels, err := listFlowControl(ctx, client)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for name, c := range flowcontrol.Dangling(schemas, levels, time.Now()) {
+		condition := applyflowcontrol.FlowSchemaCondition().
+			WithType(c.Type).WithStatus(c.Status).WithReason(c.Reason).WithMessage(c.Message).WithLastTransitionTime(c.LastTransitionTime)
+		schema := applyflowcontrol.FlowSchema(name).WithStatus(applyflowcontrol.FlowSchemaStatus().WithConditions(condition))
+		_, err := client.FlowcontrolV1().FlowSchemas().ApplyStatus(ctx, schema, metav1.ApplyOptions{FieldManager: flowcontrol.ConsumerFieldManager, Force: true})
+		if err != nil && !apierrors.IsNotFound(err) {
+			errs = append(errs, fmt.Errorf("saying whether the level of the flow schema %s is there: %w", name, err))
 		}
 	}
+	return errors.Join(errs...)
+}
+
+func listFlowControl(ctx context.Context, client kubernetes.Interface) ([]*flowcontrolv1.FlowSchema, []*flowcontrolv1.PriorityLevelConfiguration, error) {
+	schemas, err := client.FlowcontrolV1().FlowSchemas().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing flow schemas: %w", err)
+	}
+	levels, err := client.FlowcontrolV1().PriorityLevelConfigurations().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing priority levels: %w", err)
+	}
+	return pointers(schemas.Items), pointers(levels.Items), nil
 }
 
 // ensureFlowControl makes the built-in flow schemas and priority levels that are not
 // there, all at once, so that a new cluster waits for them no longer than for one.
 func ensureFlowControl(ctx context.Context, client kubernetes.Interface) error {
-	schemas, err := client.FlowcontrolV1().FlowSchemas().List(ctx, metav1.ListOptions{})
+	schemas, levels, err := listFlowControl(ctx, client)
 	if err != nil {
-		return fmt.Errorf("listing flow schemas: %w", err)
+		return err
 	}
-	levels, err := client.FlowcontrolV1().PriorityLevelConfigurations().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("listing priority levels: %w", err)
-	}
-	missing := flowcontrol.Missing(pointers(schemas.Items), pointers(levels.Items))
+	missing := flowcontrol.Missing(schemas, levels)
 	create, update := metav1.CreateOptions{FieldManager: flowcontrol.FieldManager}, metav1.UpdateOptions{FieldManager: flowcontrol.FieldManager}
 	all, ctx := errgroup.WithContext(ctx)
 	for _, l := range missing.CreateLevels {

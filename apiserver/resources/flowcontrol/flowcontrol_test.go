@@ -266,3 +266,29 @@ func TestMissing(t *testing.T) {
 		})
 	}
 }
+
+func TestDangling(t *testing.T) {
+	s, l := flowSchema(), level()
+	s.Spec.PriorityLevelConfiguration.Name = l.Name
+	all, levels := []*flowcontrolv1.FlowSchema{s}, []*flowcontrolv1.PriorityLevelConfiguration{l}
+	for _, test := range []struct {
+		levels  []*flowcontrolv1.PriorityLevelConfiguration
+		message string
+		cell    string
+	}{
+		{levels, `This FlowSchema references the PriorityLevelConfiguration object named "mine" and it exists`, "False"},
+		{nil, `This FlowSchema references the PriorityLevelConfiguration object named "mine" but there is no such object`, "True"},
+	} {
+		got := Dangling(all, test.levels, time.Unix(1, 0))
+		if len(got) != 1 || got["mine"].Message != test.message {
+			t.Fatalf("%+v", got)
+		}
+		s.Status.Conditions = []flowcontrolv1.FlowSchemaCondition{got["mine"]}
+		if again := Dangling(all, test.levels, time.Unix(2, 0)); len(again) != 0 {
+			t.Errorf("said again: %+v", again)
+		}
+		if cell := schemaCells(s, time.Now())[5]; cell != test.cell {
+			t.Errorf("MissingPL %v", cell)
+		}
+	}
+}
