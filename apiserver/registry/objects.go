@@ -28,9 +28,14 @@ func (s *Set) Get(ctx context.Context, of schema.GroupResource, namespace, name 
 	if err != nil {
 		return nil, err
 	}
-	return r.get(ctx, namespace, name)
+	entry, err := r.Get(ctx, namespace, name, "")
+	if err != nil {
+		return nil, err
+	}
+	return entry.Object, nil
 }
 
+// get reads an object as the cache has it, which may be a little old.
 func (r *Registry) get(ctx context.Context, namespace, name string) (runtime.Object, error) {
 	current, err := r.current(ctx, r.key(namespace, name))
 	if err != nil {

@@ -283,7 +283,8 @@ type ConnectFunc func(ctx context.Context, req Request, objects Objects) (http.H
 // admission, with everything else of the path in force. Of a resource with several
 // versions it means the stored one. Errors are API errors.
 type Objects interface {
-	// Get reads an object of any served resource.
+	// Get reads an object of any served resource, as new as the last write that was
+	// answered before. It is shared and read-only.
 	Get(ctx context.Context, of schema.GroupResource, namespace, name string) (runtime.Object, error)
 	// List reads all objects of a served resource in a namespace ("" means
 	// all), shared and read-only.
