@@ -7,9 +7,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/strake-io/strake/apiserver/resource"
@@ -21,15 +23,21 @@ func endpoints() *resource.Resource {
 	return &resource.Resource{
 		GVK: gvk("Endpoints"), Plural: "endpoints", Singular: "endpoints", ShortNames: []string{"ep"},
 		Namespaced: true, StoragePrefix: "services/endpoints",
-		New:     func() runtime.Object { return &corev1.Endpoints{} },
-		NewList: func() runtime.Object { return &corev1.EndpointsList{} },
+		Deprecated: "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+		New:        func() runtime.Object { return &corev1.Endpoints{} },
+		NewList:    func() runtime.Object { return &corev1.EndpointsList{} },
 		Strategy: resource.Strategy{
 			Default:                  func(obj runtime.Object) { defaultEndpoints(obj.(*corev1.Endpoints)) },
 			Validate:                 func(obj runtime.Object) field.ErrorList { return validateEndpoints(obj.(*corev1.Endpoints)) },
 			NameError:                apivalidation.NameIsDNSSubdomain,
 			AllowUnconditionalUpdate: true,
-			Warnings: func(_, _ runtime.Object) []string {
-				return []string{"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
+			// Subsets that stay as they are were right when they were written.
+			ValidateChange: func(obj, old runtime.Object) field.ErrorList {
+				e, was := obj.(*corev1.Endpoints), old.(*corev1.Endpoints)
+				if apiequality.Semantic.DeepEqual(e.Subsets, was.Subsets) {
+					return nil
+				}
+				return validateEndpoints(e)
 			},
 		},
 		Table: resource.Table{
@@ -76,13 +84,16 @@ func validateEndpoints(e *corev1.Endpoints) field.ErrorList {
 			}
 			errs = append(errs, rules.Port(p.Port, port.Child("port"))...)
 			errs = append(errs, rules.Enum(p.Protocol, port.Child("protocol"), corev1.ProtocolSCTP, corev1.ProtocolTCP, corev1.ProtocolUDP)...)
+			if p.AppProtocol != nil {
+				errs = append(errs, rules.Matches(*p.AppProtocol, port.Child("appProtocol"), validation.IsQualifiedName(*p.AppProtocol))...)
+			}
 		}
 	}
 	return errs
 }
 
 func validateEndpointAddress(a *corev1.EndpointAddress, path *field.Path) field.ErrorList {
-	errs := rules.IP(a.IP, path.Child("ip"))
+	errs := rules.NewIP(a.IP, nil, path.Child("ip"))
 	if a.Hostname != "" {
 		errs = append(errs, rules.Label(a.Hostname, path.Child("hostname"))...)
 	}

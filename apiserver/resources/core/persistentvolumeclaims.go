@@ -60,9 +60,7 @@ func persistentVolumeClaims() *resource.Resource {
 		Table: resource.Table{Columns: claimColumns(), Cells: typed.Cells(claimCells)},
 		Subresources: []resource.Subresource{
 			typed.StatusView(view, func(c, _ *corev1.PersistentVolumeClaim) field.ErrorList {
-				path := field.NewPath("status")
-				errs := nonNegativeQuantities(c.Status.Capacity, path.Child("capacity"))
-				return append(errs, nonNegativeQuantities(c.Status.AllocatedResources, path.Child("allocatedResources"))...)
+				return validateClaimStatus(&c.Status, field.NewPath("status"))
 			}),
 		},
 	}
@@ -105,17 +103,6 @@ func validateClaimUpdate(c, old *corev1.PersistentVolumeClaim) field.ErrorList {
 	}
 	if ptr.Deref(was.VolumeAttributesClassName, "") != "" && ptr.Deref(c.Spec.VolumeAttributesClassName, "") == "" {
 		errs = append(errs, field.Forbidden(path.Child("volumeAttributesClassName"), "update from non-nil value to nil is forbidden"))
-	}
-	return errs
-}
-
-// nonNegativeQuantities reports amounts below zero.
-func nonNegativeQuantities(list corev1.ResourceList, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	for name, q := range list {
-		if q.Sign() < 0 {
-			errs = append(errs, field.Invalid(path.Key(string(name)), q.String(), "must be greater than or equal to 0"))
-		}
 	}
 	return errs
 }
