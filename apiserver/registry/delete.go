@@ -29,7 +29,7 @@ func (r *Registry) Delete(ctx context.Context, w Write, opts *metav1.DeleteOptio
 		opts.GracePeriodSeconds = &second
 	}
 	key := r.key(w.Namespace, w.Name)
-	current, err := r.current(ctx, key)
+	current, err := r.start(ctx, w, key)
 	if err != nil {
 		return nil, false, err
 	}

@@ -181,6 +181,15 @@ func (r *Registry) current(ctx context.Context, key string) (*state, error) {
 	return &state{obj: face.Object, stored: e.Object, revision: e.Revision}, nil
 }
 
+// start finds the state that a write begins with. A dry run has no condition that
+// would find out that it began with a state that is past.
+func (r *Registry) start(ctx context.Context, w Write, key string) (*state, error) {
+	if w.DryRun {
+		return r.stored(ctx, key)
+	}
+	return r.current(ctx, key)
+}
+
 // stored reads an object from the store itself.
 func (r *Registry) stored(ctx context.Context, key string) (*state, error) {
 	kv, _, err := r.set.config.Store.Get(ctx, key)

@@ -56,7 +56,7 @@ type Shown struct {
 // Update changes an object. created says that there was none.
 func (r *Registry) Update(ctx context.Context, w Write, change Change) (obj runtime.Object, created bool, err error) {
 	key := r.key(w.Namespace, w.Name)
-	current, err := r.current(ctx, key)
+	current, err := r.start(ctx, w, key)
 	if err != nil {
 		return nil, false, err
 	}

@@ -90,8 +90,8 @@ func (c *Caller) Close() {
 }
 
 // Post sends body as JSON and reads the answer into the value that answer points
-// to. timeout, above zero, bounds the call and is told to the endpoint, as upstream
-// does. An answer that is a metav1.Status comes back as the error it is.
+// to. timeout, above zero, bounds the call, and what is left of the time is told to
+// the endpoint in whole seconds, as upstream does. An answer that is a metav1.Status comes back as the error it is.
 func (c *Caller) Post(ctx context.Context, to Target, timeout time.Duration, body, answer any) error {
 	where, serverName, err := to.endpoint()
 	if err != nil {
@@ -105,6 +105,11 @@ func (c *Caller) Post(ctx context.Context, to Target, timeout time.Duration, bod
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
+		// The caller may have less time.
+		if deadline, ok := ctx.Deadline(); ok {
+			timeout = min(timeout, time.Until(deadline))
+		}
+		timeout = max((timeout + time.Second - 1).Truncate(time.Second), time.Second)
 		where.RawQuery = "timeout=" + timeout.String()
 	}
 	client, err := c.client(to, serverName)

@@ -84,7 +84,7 @@ func (m *Mutating) run(ctx context.Context, a *admission.Attributes, invoke []in
 		r = &round{called: map[key]bool{}, needed: map[key]bool{}}
 		a.Remember(roundKey{}, r)
 	}
-	if a.Reinvoked() && !apiequality.Semantic.DeepEqual(r.after, a.Object) {
+	if a.Reinvoked() && len(r.called) > 0 && !apiequality.Semantic.DeepEqual(r.after, a.Object) {
 		r.changed()
 	}
 	var denied []denial
@@ -134,7 +134,9 @@ func (m *Mutating) run(ctx context.Context, a *admission.Attributes, invoke []in
 			r.called[keyOf(i)] = true
 		}
 	}
-	r.after = a.Object.DeepCopyObject()
+	if len(r.called) > 0 {
+		r.after = a.Object.DeepCopyObject()
+	}
 	return denied, nil
 }
 

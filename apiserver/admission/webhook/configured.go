@@ -2,9 +2,8 @@ package webhook
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,14 +23,17 @@ type hook struct {
 	name, configuration string
 	target              client.Target
 	criteria            *match.Criteria
-	compiler            *celexpr.Compiler
-	conditions          *celexpr.Conditions
-	timeout             time.Duration
-	ignore              bool // failures
-	dryRun              bool // may be called in one
-	again               bool // where others changed the object later
-	v1beta1             bool // speaks nothing newer
-	broken              error
+	// conditions are compiled when a write first matches all the rest; nil where there
+	// are none.
+	conditions func() (*celexpr.Compiler, *celexpr.Conditions)
+	timeout    time.Duration
+	ignore     bool // failures
+	dryRun     bool // may be called in one
+	again      bool // where others changed the object later
+	// review is the first version of AdmissionReview in its list that is known here;
+	// "" is none.
+	review string
+	broken error
 }
 
 // configured are all webhooks of a kind, made anew when one of the configurations
@@ -109,9 +111,11 @@ const defaultTimeout = 10 * time.Second
 func newHook(configuration, name string, c admissionv1.WebhookClientConfig, timeout *int32, failure *admissionv1.FailurePolicyType, effects *admissionv1.SideEffectClass, versions []string) hook {
 	h := hook{
 		name: name, configuration: configuration, timeout: defaultTimeout, ignore: ptr.Deref(failure, admissionv1.Fail) == admissionv1.Ignore,
-		dryRun:  effects != nil && (*effects == admissionv1.SideEffectClassNone || *effects == admissionv1.SideEffectClassNoneOnDryRun),
-		v1beta1: !slices.Contains(versions, "v1"),
-		target:  client.Target{URL: ptr.Deref(c.URL, ""), CABundle: c.CABundle},
+		dryRun: effects != nil && (*effects == admissionv1.SideEffectClassNone || *effects == admissionv1.SideEffectClassNoneOnDryRun),
+		target: client.Target{URL: ptr.Deref(c.URL, ""), CABundle: c.CABundle},
+	}
+	if i := slices.IndexFunc(versions, func(v string) bool { return v == "v1" || v == "v1beta1" }); i >= 0 {
+		h.review = versions[i]
 	}
 	if timeout != nil {
 		h.timeout = time.Duration(*timeout) * time.Second
@@ -126,13 +130,11 @@ func (h *hook) compile(conditions []admissionv1.MatchCondition) {
 	if len(conditions) == 0 {
 		return
 	}
-	h.compiler = &celexpr.Compiler{}
-	h.conditions = h.compiler.Conditions(conditions, celexpr.Declares{Authorizer: true}, celexpr.Stored)
+	h.conditions = sync.OnceValues(func() (*celexpr.Compiler, *celexpr.Conditions) {
+		c := &celexpr.Compiler{}
+		return c, c.Conditions(conditions, celexpr.Declares{Authorizer: true}, celexpr.Stored)
+	})
 }
 
 // key names a hook among all.
-func (h *hook) key() string { return strings.Join([]string{h.configuration, h.name}, "/") }
-
-func (h *hook) failed(err error) error {
-	return fmt.Errorf("failed calling webhook %q: %w", h.name, err)
-}
+func (h *hook) key() string { return h.configuration + "/" + h.name }
