@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -69,6 +70,8 @@ var statuses = map[string]string{
 	"VolumeAttachment":        `{"status":{"attachmentMetadata":{"a":"b"}}}`,
 	"FlowSchema":              `{"status":{"conditions":[{"type":"Tested","status":"True","reason":"R","message":"m","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`,
 	"HorizontalPodAutoscaler": `{"status":{"observedGeneration":7}}`,
+	"StorageVersionMigration": `{"status":{"resourceVersion":"7"}}`,
+	"DeviceTaintRule":         `{"status":{"conditions":[{"type":"Tested","status":"True","reason":"R","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`,
 }
 
 var serial atomic.Int64
@@ -77,10 +80,11 @@ var serial atomic.Int64
 func fill(t testing.TB, manifest, namespace string) *unstructured.Unstructured {
 	t.Helper()
 	n := serial.Add(1)
+	request, stub, bundle := certificateFiles(t)
 	letters := strings.Map(func(r rune) rune { return r - '0' + 'a' }, fmt.Sprint(n))
 	text := strings.NewReplacer(
 		"NAME", fmt.Sprintf("conformance-%d", n), "NS", namespace, "PLURALKIND", "Thing"+letters, "PLURAL", "things"+letters,
-		"ADDRESS", fmt.Sprintf("10.98.%d.%d", n/250, n%250+1), "REQUEST", certificateRequest(t),
+		"ADDRESS", fmt.Sprintf("10.98.%d.%d", n/250, n%250+1), "REQUEST", request, "STUB", stub, "BUNDLE", bundle,
 	).Replace(manifest)
 	obj := &unstructured.Unstructured{}
 	if err := yaml.Unmarshal([]byte(text), &obj.Object); err != nil {
@@ -95,7 +99,9 @@ func fill(t testing.TB, manifest, namespace string) *unstructured.Unstructured {
 	return obj
 }
 
-func certificateRequest(t testing.TB) string {
+// certificateFiles are a request for a certificate, in PEM and in DER, in base64, and a
+// certificate to trust, as a string in JSON.
+func certificateFiles(t testing.TB) (request, stub, bundle string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -105,7 +111,17 @@ func certificateRequest(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	anchor, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: anchor})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request = base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+	return request, base64.StdEncoding.EncodeToString(der), string(text)
 }
 
 // kind is one served resource under test.
