@@ -59,6 +59,7 @@ func pods(proxy NodeProxy) *resource.Resource {
 			{Name: "log", Verbs: []string{"get"}, Connect: connectLog(proxy), Options: func() runtime.Object { return &corev1.PodLogOptions{} }},
 			{Name: "portforward", GVK: gvk("PodPortForwardOptions"), New: func() runtime.Object { return &corev1.PodPortForwardOptions{} }, Verbs: []string{"create", "get"}, Connect: connectPortForward(proxy)},
 			{Name: "proxy", GVK: gvk("PodProxyOptions"), New: func() runtime.Object { return &corev1.PodProxyOptions{} }, Verbs: proxyVerbs, Connect: connectPod(proxy)},
+			resizePod(),
 			{Name: "status", View: &resource.View{
 				PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
 					preparePodStatus(obj.(*corev1.Pod), old.(*corev1.Pod))
@@ -160,6 +161,24 @@ func podFields(obj runtime.Object) fields.Set {
 		"status.podIPs":            ip,
 		"status.nominatedNodeName": pod.Status.NominatedNodeName,
 	}
+}
+
+// resizePod changes the cpu and memory of a pod's containers, and nothing else.
+func resizePod() resource.Subresource {
+	return resource.Subresource{Name: "resize", View: &resource.View{
+		PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
+			pod, was := obj.(*corev1.Pod), old.(*corev1.Pod)
+			podspec.PrepareResize(pod, was)
+			pod.Generation = was.Generation
+			if !apiequality.Semantic.DeepEqual(pod.Spec, was.Spec) {
+				pod.Generation++
+			}
+		},
+		Validate: func(obj, old runtime.Object) field.ErrorList {
+			return podspec.ValidateResize(obj.(*corev1.Pod), old.(*corev1.Pod))
+		},
+		ResetFields: statusReset(),
+	}}
 }
 
 // ephemeralContainers adds debug containers to a pod that runs, and changes
