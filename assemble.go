@@ -111,6 +111,8 @@ func (c *ControlPlane) assembleServer() error {
 	c.roles = rbac.New()
 	if c.config.Authorizer == nil {
 		c.config.Authorizer = authz.Chain(authz.New(), authorizer.AuthorizerFunc(c.roles.Authorize))
+	} else {
+		c.config.Authorizer = authz.Chain(authz.System(), c.config.Authorizer)
 	}
 	all, err := resources.BuiltIn(resources.Config{
 		Nodes: nodes, Addresses: c.allocation.addresses, Ports: c.allocation.ports,

@@ -47,8 +47,10 @@ type ControlPlaneConfig struct {
 	// Authenticator says who a request is from that comes through Handler; nil
 	// takes all for anonymous. Clients in this process need none.
 	Authenticator authenticator.Request
-	// Authorizer says what a user may do; nil means the rules for components and
-	// nodes of apiserver/authz, and then the roles and bindings that there are.
+	// Authorizer says what a user may do who is neither a member of system:masters
+	// nor a part of the cluster (a component, a node): those may what their work
+	// takes. nil means what clients need to find their way around, and then the
+	// roles and bindings that there are.
 	Authorizer authorizer.Authorizer
 	// ServiceAccountKey signs the tokens of service accounts: ECDSA on P-256, or
 	// RSA. nil makes one at the start, and tokens end with the control plane. The

@@ -19,24 +19,35 @@ import (
 // takes for a refusal. It is safe for concurrent use and does no I/O.
 func New() authorizer.Authorizer { return authorizer.AuthorizerFunc(authorize) }
 
-func authorize(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+func authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+	if decision, reason, err := system(ctx, a); decision == authorizer.DecisionAllow {
+		return decision, reason, err
+	}
+	if a.GetUser() == nil {
+		return authorizer.DecisionNoOpinion, "", nil
+	}
+	authenticated := slices.Contains(a.GetUser().GetGroups(), user.AllAuthenticated)
+	if !a.IsResourceRequest() && readOnly(a.GetVerb()) && (public(a.GetPath()) || authenticated && discovery(a.GetPath())) {
+		return authorizer.DecisionAllow, "", nil
+	}
+	if authenticated && selfReview(a) {
+		return authorizer.DecisionAllow, "", nil
+	}
+	return authorizer.DecisionNoOpinion, "", nil
+}
+
+// System allows the parts of a cluster what their work takes: administrators
+// (system:masters), components and nodes. It has no opinion of anybody else.
+func System() authorizer.Authorizer { return authorizer.AuthorizerFunc(system) }
+
+func system(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
 	who := a.GetUser()
 	if who == nil {
 		return authorizer.DecisionNoOpinion, "", nil
 	}
 	groups := who.GetGroups()
-	if slices.Contains(groups, user.SystemPrivilegedGroup) {
-		return authorizer.DecisionAllow, "", nil
-	}
-	if !a.IsResourceRequest() {
-		if readOnly(a.GetVerb()) && (public(a.GetPath()) || slices.Contains(groups, user.AllAuthenticated) && discovery(a.GetPath())) {
-			return authorizer.DecisionAllow, "", nil
-		}
-	}
-	if !slices.Contains(groups, user.AllAuthenticated) {
-		return authorizer.DecisionNoOpinion, "", nil
-	}
-	if components[who.GetName()] || selfReview(a) || node(who, a) {
+	if slices.Contains(groups, user.SystemPrivilegedGroup) ||
+		slices.Contains(groups, user.AllAuthenticated) && (components[who.GetName()] || node(who, a)) {
 		return authorizer.DecisionAllow, "", nil
 	}
 	return authorizer.DecisionNoOpinion, "", nil
