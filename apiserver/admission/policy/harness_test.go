@@ -48,6 +48,12 @@ func (w *warnings) take() []string {
 // namespace "default".
 func serve(t testing.TB, more ...admission.Plugin) (kubernetes.Interface, *warnings) {
 	t.Helper()
+	return serveWith(t, true, more...)
+}
+
+// serveWith leaves the policies out where there shall be none.
+func serveWith(t testing.TB, policies bool, more ...admission.Plugin) (kubernetes.Interface, *warnings) {
+	t.Helper()
 	st, err := memory.New(memory.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -57,10 +63,11 @@ func serve(t testing.TB, more ...admission.Plugin) (kubernetes.Interface, *warni
 		t.Fatal(err)
 	}
 	config := policy.Config{Authorizer: authz.New()}
-	s, err := apiserver.New(apiserver.Config{
-		Store: st, Resources: all,
-		Admission: append([]admission.Plugin{admission.NamespaceLifecycle{}, policy.NewMutating(config), policy.NewValidating(config)}, more...),
-	})
+	plugins := []admission.Plugin{admission.NamespaceLifecycle{}}
+	if policies {
+		plugins = append(plugins, policy.NewMutating(config), policy.NewValidating(config))
+	}
+	s, err := apiserver.New(apiserver.Config{Store: st, Resources: all, Admission: append(plugins, more...)})
 	if err != nil {
 		t.Fatal(err)
 	}
