@@ -157,7 +157,8 @@ func TestTheOthersAreEmptiedWhenOneIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.New(readyNode("a"), readyNode("b"))
 		fakeapi.Start(t, controllers.Config{Client: api.Client, Controllers: []controllers.Registration{nodelifecycle.New(nodelifecycle.Config{})}})
-		time.Sleep(time.Hour)
+		// Not at a moment at which the controller looks at its nodes too.
+		time.Sleep(time.Hour + time.Second)
 		if got := taints(t, api, "a") + " " + taints(t, api, "b"); got != "unreachable:NoSchedule unreachable:NoSchedule" {
 			t.Errorf("with no node ready: %q", got)
 		}
