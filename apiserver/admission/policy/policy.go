@@ -176,4 +176,4 @@ func conditions(ctx context.Context, compiler *celexpr.Compiler, conditions *cel
 }
 
 // exempt says that no policy is asked.
-func exempt(a *admission.Attributes) bool { return a.Catalog == nil || match.ExemptFromPolicies(a) }
+func exempt(a *admission.Attributes) bool { return match.ExemptFromPolicies(a) }

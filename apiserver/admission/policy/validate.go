@@ -17,10 +17,11 @@ import (
 	"github.com/strake-io/strake/apiserver/admission/match"
 )
 
-// Validate implements admission.Validator.
+// Validate implements admission.Validator. It also keeps the policies themselves, of
+// both kinds, from reading what their writers may not.
 func (v *Validating) Validate(ctx context.Context, a *admission.Attributes) error {
 	if exempt(a) {
-		return nil
+		return v.config.authorise(ctx, a)
 	}
 	policies, err := v.known.read(ctx, a)
 	if err != nil || len(policies) == 0 {
