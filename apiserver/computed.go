@@ -51,10 +51,10 @@ func (x *exchange) listComputed(out codec.Output) error {
 	}
 	kind := listKind(x.resource)
 	item := func(i int) ([]byte, error) { return codec.Item(out.Media, chosen[i]) }
-	if out.View == codec.PartialView {
-		kind = codec.PartialListKind()
+	if out.Partial() {
+		kind = out.Kind()
 		item = func(i int) ([]byte, error) {
-			partial, err := codec.Partial(chosen[i])
+			partial, err := codec.Partial(chosen[i], out.Beta)
 			if err != nil {
 				return nil, err
 			}

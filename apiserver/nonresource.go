@@ -10,8 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"k8s.io/apimachinery/pkg/version"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	"github.com/strake-io/strake/apiserver/codec"
 )
 
@@ -21,8 +19,8 @@ func (x *exchange) serveNonResource() error {
 	first, _, _ := strings.Cut(path, "/")
 	switch first {
 	case "api", "apis":
-		if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
-			return apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, x.r.Method, x.info.GroupResource(), "", "", 0, true)
+		if x.r.Method != http.MethodGet {
+			return x.notAllowed()
 		}
 		documents, err := x.describe().discovery()
 		if err != nil {
@@ -30,7 +28,7 @@ func (x *exchange) serveNonResource() error {
 		}
 		document, ok := documents.Serve(x.w, x.r)
 		if !ok {
-			return errPathNotFound
+			return x.notServed()
 		}
 		if document == nil {
 			return nil

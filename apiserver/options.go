@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -40,23 +41,21 @@ func (x *exchange) listOptions() (*internalversion.ListOptions, error) {
 	if err := internalversion.Convert_v1_ListOptions_To_internalversion_ListOptions(&versioned, &opts, nil); err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
-	if x.info.Verb == "watch" {
+	if x.info.Verb == "watch" && !x.info.DeprecatedWatch {
 		opts.Watch = true
 	}
+	internalversion.SetListOptionsDefaults(&opts, true)
 	if err := invalidOptions("ListOptions", internalvalidation.ValidateListOptions(&opts, true)); err != nil {
 		return nil, err
 	}
 	// As upstream, where a negative limit is none.
 	opts.Limit = max(opts.Limit, 0)
-	if opts.ShardSelector != "" {
-		return nil, apierrors.NewBadRequest("shardSelector is not supported by this server")
-	}
-	if x.info.DeprecatedWatch && x.info.Name != "" {
-		only := fields.OneTermEqualSelector("metadata.name", x.info.Name)
-		if opts.FieldSelector != nil && !opts.FieldSelector.Empty() {
-			only = fields.AndSelectors(opts.FieldSelector, only)
+	if name := x.info.Name; name != "" {
+		if opts.FieldSelector == nil || opts.FieldSelector.Empty() {
+			opts.FieldSelector = fields.OneTermEqualSelector("metadata.name", name)
+		} else if selected, ok := opts.FieldSelector.RequiresExactMatch("metadata.name"); !ok || selected != name {
+			return nil, apierrors.NewBadRequest("fieldSelector metadata.name doesn't match requested name")
 		}
-		opts.FieldSelector = only
 	}
 	return &opts, nil
 }
@@ -65,13 +64,20 @@ func (x *exchange) selection(opts *internalversion.ListOptions) registry.Selecti
 	return registry.Selection{Namespace: x.namespace(), Labels: opts.LabelSelector, Fields: opts.FieldSelector}
 }
 
-// includeObject reads what the rows of a table carry.
-func (x *exchange) includeObject() (metav1.IncludeObjectPolicy, error) {
+// tableOptions reads how a table is wanted.
+func (x *exchange) tableOptions() (*metav1.TableOptions, error) {
 	var opts metav1.TableOptions
 	if err := metav1.Convert_url_Values_To_v1_TableOptions(&x.query, &opts, nil); err != nil {
-		return "", apierrors.NewBadRequest(err.Error())
+		return nil, err
 	}
-	return opts.IncludeObject, invalidOptions("TableOptions", validation.ValidateTableOptions(&opts))
+	switch errs := validation.ValidateTableOptions(&opts); len(errs) {
+	case 0:
+		return &opts, nil
+	case 1:
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("Unable to convert to Table as requested: %v", errs[0].Error()))
+	default:
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("Unable to convert to Table as requested: %v", errs))
+	}
 }
 
 // writeOptions are those that create, update and patch have in common.
@@ -143,7 +149,7 @@ func (x *exchange) deleteOptions() (*metav1.DeleteOptions, error) {
 	if len(body) > 0 {
 		media, ok := codec.Input(x.r.Header.Get("Content-Type"))
 		if !ok {
-			return nil, unsupportedMedia(codec.Offer{Protobuf: true})
+			return nil, unsupportedMedia()
 		}
 		if opts, err = x.codec.DecodeDeleteOptions(media, body); err != nil {
 			return nil, apierrors.NewBadRequest(err.Error())
@@ -152,6 +158,10 @@ func (x *exchange) deleteOptions() (*metav1.DeleteOptions, error) {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
 	opts.TypeMeta = metav1.TypeMeta{}
+	if unsafe := opts.IgnoreStoreReadErrorWithClusterBreakingPotential; unsafe != nil && *unsafe && x.info.Verb == "deletecollection" {
+		return nil, invalidOptions("DeleteOptions", field.ErrorList{field.Invalid(field.NewPath("ignoreStoreReadErrorWithClusterBreakingPotential"),
+			true, "is not allowed with DELETECOLLECTION, try again after removing the option")})
+	}
 	return opts, invalidOptions("DeleteOptions", validation.ValidateDeleteOptions(opts))
 }
 
@@ -184,7 +194,7 @@ func (x *exchange) decodeBody(gvk schema.GroupVersionKind, make func() runtime.O
 	into := make()
 	media, ok := codec.Input(x.r.Header.Get("Content-Type"))
 	if !ok || media == codec.Protobuf && !codec.HasProtobuf(into) {
-		return nil, unsupportedMedia(codec.Offer{Protobuf: codec.HasProtobuf(into)})
+		return nil, unsupportedMedia()
 	}
 	body, err := x.readBody()
 	if err != nil {
@@ -205,9 +215,7 @@ func (x *exchange) decode(media codec.Media, body []byte, gvk schema.GroupVersio
 			return nil, undecodable(err, actual, gvk, body)
 		}
 		if fieldValidation != metav1.FieldValidationIgnore {
-			for _, e := range strict.Errors() {
-				x.warn(e.Error())
-			}
+			x.warnStrict(strict.Errors())
 		}
 	}
 	if actual != nil && *actual != gvk {
@@ -215,8 +223,7 @@ func (x *exchange) decode(media codec.Media, body []byte, gvk schema.GroupVersio
 			return nil, apierrors.NewBadRequest(fmt.Sprintf(
 				"the API version in the data (%s) does not match the expected API version (%s)", actual.GroupVersion(), gvk.GroupVersion()))
 		}
-		return nil, undecodable(fmt.Errorf("converting (%s.%s) to (%s.%s): unknown conversion",
-			actual.Version, actual.Kind, gvk.Version, gvk.Kind), actual, gvk, body)
+		return nil, undecodable(otherKind(*actual, gvk), actual, gvk, body)
 	}
 	if !selfDescribing(obj) {
 		obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
@@ -253,19 +260,40 @@ func undecodable(err error, actual *schema.GroupVersionKind, want schema.GroupVe
 	if actual != nil && actual.Kind != "" {
 		return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: %v", actual.Kind, actual.Version, want.Kind, err))
 	}
-	shown := body
-	if len(shown) > 30 {
-		shown = shown[:30]
+	return apierrors.NewBadRequest(fmt.Sprintf("the object provided is unrecognized (must be of type %s): %v (%s)", want.Kind, err, summary(body)))
+}
+
+// summary is how an error shows a body: as it is where it looks like JSON.
+func summary(body []byte) string {
+	const most = 30
+	more := ""
+	if len(body) == 0 {
+		return "<empty>"
 	}
-	summary := fmt.Sprintf("%q ...", shown)
-	if len(body) <= 30 {
-		summary = fmt.Sprintf("%q", shown)
+	if len(body) > most {
+		body, more = body[:most], " ..."
 	}
-	for _, b := range shown {
-		if b == 0 {
-			summary = fmt.Sprintf("[binary data, %d bytes]", len(body))
-			break
+	if body[0] == '{' {
+		return string(body) + more
+	}
+	return hex.EncodeToString(body) + more
+}
+
+// warnStrict warns of each mistake that strict decoding found. The YAML decoder has
+// several in one error, in lines of their own.
+func (x *exchange) warnStrict(mistakes []error) {
+	for _, m := range mistakes {
+		text := m.Error()
+		lines, ok := strings.CutPrefix(text, "yaml: unmarshal errors:\n")
+		if !ok {
+			lines, ok = strings.CutPrefix(text, "error converting YAML to JSON: yaml: unmarshal errors:\n")
+		}
+		if !ok {
+			x.warn(text)
+			continue
+		}
+		for line := range strings.SplitSeq(lines, "\n") {
+			x.warn(strings.TrimSpace(line))
 		}
 	}
-	return apierrors.NewBadRequest(fmt.Sprintf("the object provided is unrecognized (must be of type %s): %v (%s)", want.Kind, err, summary))
 }

@@ -1,9 +1,11 @@
 package apiserver
 
 import (
+	"encoding/json"
 	"fmt"
-	"mime"
 	"net/http"
+	"slices"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -23,11 +25,15 @@ import (
 )
 
 func (x *exchange) patch() error {
+	kind, err := x.patchType()
+	if err != nil {
+		return err
+	}
 	out, err := x.accepts(x.offer())
 	if err != nil {
 		return err
 	}
-	kind, opts, body, err := x.readPatch()
+	opts, body, err := x.readPatch(kind)
 	if err != nil {
 		return err
 	}
@@ -57,41 +63,39 @@ func (x *exchange) patch() error {
 	return x.sendWritten(code, out, obj)
 }
 
-// readPatch reads the patch, its kind and its options.
-func (x *exchange) readPatch() (types.PatchType, writeOptions, []byte, error) {
-	media, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
-	kind := types.PatchType(media)
-	switch kind {
-	case types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType, types.ApplyYAMLPatchType:
-	default:
-		err = http.ErrNotSupported
+// patchType is the kind of patch that the body is.
+func (x *exchange) patchType() (types.PatchType, error) {
+	media, _, _ := strings.Cut(x.r.Header.Get("Content-Type"), ";")
+	known := []string{
+		string(types.JSONPatchType), string(types.MergePatchType), string(types.StrategicMergePatchType), string(types.ApplyYAMLPatchType),
 	}
+	if selfDescribing(x.resource.New()) {
+		// Nothing says how the lists of such objects merge.
+		known = slices.Delete(known, 2, 3)
+	}
+	if !slices.Contains(known, media) {
+		return "", unsupportedMedia(known...)
+	}
+	return types.PatchType(media), nil
+}
+
+// readPatch reads the patch and its options.
+func (x *exchange) readPatch(kind types.PatchType) (writeOptions, []byte, error) {
+	body, err := x.readBody()
 	if err != nil {
-		return "", writeOptions{}, nil, &apierrors.StatusError{ErrStatus: metav1.Status{
-			Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
-			Message: "the body of the request was in an unknown format - accepted media types include: " +
-				"application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
-		}}
+		return writeOptions{}, nil, err
 	}
 	var given metav1.PatchOptions
 	if err := metav1.Convert_url_Values_To_v1_PatchOptions(&x.query, &given, nil); err != nil {
-		return "", writeOptions{}, nil, apierrors.NewBadRequest(err.Error())
+		return writeOptions{}, nil, apierrors.NewBadRequest(err.Error())
 	}
 	if err := invalidOptions("PatchOptions", validation.ValidatePatchOptions(&given, kind)); err != nil {
-		return "", writeOptions{}, nil, err
+		return writeOptions{}, nil, err
 	}
-	body, err := x.readBody()
-	if err != nil {
-		return "", writeOptions{}, nil, err
+	if kind != types.ApplyYAMLPatchType && !json.Valid(body) {
+		return writeOptions{}, nil, apierrors.NewBadRequest("invalid JSON patch")
 	}
-	if kind == types.StrategicMergePatchType && selfDescribing(x.resource.New()) {
-		return "", writeOptions{}, nil, &apierrors.StatusError{ErrStatus: metav1.Status{
-			Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
-			Message: "the body of the request was in an unknown format - accepted media types include: " +
-				"application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
-		}}
-	}
-	return kind, x.writeOptions(given.DryRun, given.FieldManager, given.FieldValidation, given.Force), body, nil
+	return x.writeOptions(given.DryRun, given.FieldManager, given.FieldValidation, given.Force), body, nil
 }
 
 // patched is what a patch makes of an object, defaulted.
@@ -100,17 +104,20 @@ func (x *exchange) patched(kind types.PatchType, opts writeOptions, body []byte,
 	var shown string
 	var duplicates []error
 	var undecoded error
+	strict := opts.validation != metav1.FieldValidationIgnore
 	if old = codec.WithKind(old, gvk); kind == types.StrategicMergePatchType {
 		doc, err := runtime.DefaultUnstructuredConverter.ToUnstructured(old)
 		if err != nil {
 			return nil, apierrors.NewInternalError(err)
 		}
-		result, change, doubled, err := patch.Strategic(doc, body, make())
+		result, change, doubled, err := patch.Strategic(doc, body, make(), strict)
 		if err != nil {
 			return nil, err
 		}
 		obj, shown, duplicates = make(), fmt.Sprintf("%+v", change), doubled
-		undecoded = runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(result, obj, opts.validation != metav1.FieldValidationIgnore)
+		undecoded = runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(result, obj, strict)
+		// The Go type is the kind here, whatever the patch says of it.
+		obj.GetObjectKind().SetGroupVersionKind(gvk)
 	} else {
 		doc, err := codec.Item(codec.JSON, old)
 		if err != nil {
@@ -120,21 +127,23 @@ func (x *exchange) patched(kind types.PatchType, opts writeOptions, body []byte,
 		if kind == types.JSONPatchType {
 			apply = patch.JSON
 		}
-		result, doubled, err := apply(doc, body)
+		result, doubled, err := apply(doc, body, strict)
 		if err != nil {
 			return nil, err
 		}
 		shown, duplicates = string(result), doubled
-		obj, _, undecoded = x.codec.Decode(codec.JSON, result, gvk, make(), opts.validation != metav1.FieldValidationIgnore)
+		obj, _, undecoded = x.codec.Decode(codec.JSON, result, gvk, make(), strict)
 		if obj != nil && obj.GetObjectKind().GroupVersionKind() == gvk {
 			undecoded = x.prune(obj, gvk, undecoded)
 		}
 	}
+	if undecoded == nil || runtime.IsStrictDecodingError(undecoded) {
+		if actual := obj.GetObjectKind().GroupVersionKind(); actual != gvk {
+			undecoded = otherKind(actual, gvk)
+		}
+	}
 	if err := x.unclean(opts, duplicates, undecoded, shown); err != nil {
 		return nil, err
-	}
-	if actual := obj.GetObjectKind().GroupVersionKind(); actual != gvk {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("a patch cannot make %s of %s", actual, gvk))
 	}
 	if !selfDescribing(obj) {
 		obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
@@ -166,21 +175,23 @@ func (x *exchange) unclean(opts writeOptions, duplicates []error, undecoded erro
 	if len(mistakes) > 0 && opts.validation == metav1.FieldValidationStrict {
 		return invalid(runtime.NewStrictDecodingError(mistakes))
 	}
-	for _, m := range mistakes {
-		x.warn(m.Error())
-	}
+	x.warnStrict(mistakes)
 	return nil
 }
 
 // applyPatch is server-side apply: the body is the part of the object that the
 // manager wants to own.
 func (x *exchange) applyPatch(write registry.Write, opts writeOptions, body []byte) (registry.Change, error) {
-	wanted, err := x.decodeApply(body, x.resource.GVK, x.resource.New, opts.validation)
+	wanted, err := x.decodeApply(body, x.resource.GVK)
 	if err != nil {
 		return registry.Change{}, err
 	}
 	merge := func(live runtime.Object) (runtime.Object, error) {
-		return x.registry.Merge(write, live, wanted.DeepCopy(), opts.force)
+		obj, err := x.registry.Merge(write, live, wanted.DeepCopy(), opts.force)
+		if err != nil {
+			return nil, err
+		}
+		return obj, x.namedTwice(body, opts)
 	}
 	change := registry.Change{Applied: true, To: merge, MayCreate: x.mayCreate}
 	if x.sub != nil {
@@ -198,44 +209,53 @@ func (x *exchange) applyPatch(write registry.Write, opts writeOptions, body []by
 		if err != nil {
 			return nil, err
 		}
-		created, err := meta.Accessor(obj)
-		if err != nil {
-			return nil, apierrors.NewInternalError(err)
-		}
-		if created.GetUID() != "" {
-			return nil, apierrors.NewConflict(x.resource.GroupResource(), x.info.Name, errUIDGiven)
-		}
-		return obj, nil
+		return obj, x.appliedHere(obj)
 	}
 	return change, nil
 }
 
+// appliedHere checks that what an apply configuration makes is at the URL's place.
+func (x *exchange) appliedHere(obj runtime.Object) error {
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return apierrors.NewInternalError(err)
+	}
+	if namespace := accessor.GetNamespace(); x.resource.Namespaced && namespace != x.namespace() {
+		return registry.NamespaceMismatch()
+	}
+	return x.nameInBody(obj)
+}
+
 // decodeApply reads an apply configuration: YAML or JSON of a part of the object.
-func (x *exchange) decodeApply(body []byte, want schema.GroupVersionKind, make func() runtime.Object, fieldValidation string) (*unstructured.Unstructured, error) {
+// What its fields are, the merge finds out.
+func (x *exchange) decodeApply(body []byte, want schema.GroupVersionKind) (*unstructured.Unstructured, error) {
 	data, err := yaml.YAMLToJSON(body)
 	if err != nil {
-		return nil, apierrors.NewBadRequest("error decoding YAML: " + err.Error())
+		return nil, apierrors.NewBadRequest("error encoding patch: " + err.Error())
 	}
 	content := map[string]any{}
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &content); err != nil {
-		return nil, apierrors.NewBadRequest("error decoding YAML: " + err.Error())
+		return nil, apierrors.NewBadRequest("error decoding patch: " + err.Error())
 	}
 	wanted := &unstructured.Unstructured{Object: content}
-	if gvk := wanted.GroupVersionKind(); gvk != want {
-		return nil, apierrors.NewBadRequest("apply configuration is of " + gvk.String() + ", expected " + want.String())
-	}
-	if name := wanted.GetName(); name != "" && name != x.info.Name {
-		return nil, apierrors.NewBadRequest("the name of the object (" + name + ") does not match the name on the URL (" + x.info.Name + ")")
-	}
-	if namespace := wanted.GetNamespace(); namespace != "" && namespace != x.namespace() {
-		return nil, apierrors.NewBadRequest("the namespace of the object (" + namespace + ") does not match the namespace on the request (" + x.namespace() + ")")
-	}
-	if fieldValidation != metav1.FieldValidationIgnore && !selfDescribing(make()) {
-		// The merge refuses what the schema does not know; this finds what is
-		// named twice, and gives unknown fields the words of strict decoding.
-		if _, err := x.decode(codec.YAML, body, want, make(), fieldValidation); err != nil {
-			return nil, err
-		}
+	if gvk := wanted.GroupVersionKind(); gvk.GroupVersion() == want.GroupVersion() && gvk.Kind != want.Kind {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("the kind in the patch (%s) does not match the expected kind (%s)", gvk.Kind, want.Kind))
 	}
 	return wanted, nil
+}
+
+// namedTwice finds what an apply configuration names twice, where the client minds.
+func (x *exchange) namedTwice(body []byte, opts writeOptions) error {
+	if opts.validation == metav1.FieldValidationIgnore {
+		return nil
+	}
+	err := yaml.UnmarshalStrict(body, &map[string]any{})
+	switch {
+	case err == nil:
+	case opts.validation == metav1.FieldValidationStrict:
+		return apierrors.NewBadRequest("error strict decoding patch: " + err.Error())
+	default:
+		x.warnStrict([]error{err})
+	}
+	return nil
 }

@@ -36,7 +36,7 @@ type exchange struct {
 	registry *registry.Registry
 	resource *resource.Resource
 	sub      *resource.Subresource
-	warned   map[string]bool
+	warnings warnings
 }
 
 // ServeHTTP serves one request, over HTTP or from a client in this process.
@@ -87,7 +87,7 @@ func (x *exchange) serve() error {
 		return x.serveNonResource()
 	}
 	if x.registry == nil || x.info.Subresource != "" && x.sub == nil {
-		return errPathNotFound
+		return x.notServed()
 	}
 	if err := x.awaitReady(); err != nil {
 		return err
@@ -108,7 +108,7 @@ func (x *exchange) again() error {
 	x.set.Settle()
 	x.registry, x.resource, x.sub = nil, nil, nil
 	if x.route(); x.registry == nil || x.info.Subresource != "" && x.sub == nil {
-		return errPathNotFound
+		return x.notServed()
 	}
 	if err := x.awaitReady(); err != nil {
 		return err
@@ -118,6 +118,9 @@ func (x *exchange) again() error {
 
 // verb serves what the request asks for, where the resource has that.
 func (x *exchange) verb() error {
+	if x.r.Method == http.MethodHead && (x.sub == nil || x.sub.Connect == nil) {
+		return x.notAllowed()
+	}
 	if x.sub != nil {
 		return x.subresource()
 	}
@@ -142,7 +145,7 @@ func (x *exchange) verb() error {
 	case "deletecollection":
 		return x.deleteCollection()
 	}
-	return apierrors.NewMethodNotSupported(x.resource.GroupResource(), x.info.Verb)
+	return x.notAllowed()
 }
 
 // route finds the resource that the path names, where there is one.
@@ -289,10 +292,10 @@ func (x *exchange) admitTurn() (done func(), err error) {
 		return func() {}, nil
 	}
 	timeout := x.config.RequestTimeout
-	if t := x.query.Get("timeout"); t != "" && x.info.IsResource {
+	if t := x.query.Get("timeout"); t != "" {
 		given, err := time.ParseDuration(t)
 		if err != nil {
-			return nil, apierrors.NewBadRequest(fmt.Sprintf("invalid timeout specified in the request URL - %s", t))
+			return nil, apierrors.NewBadRequest(fmt.Sprintf("invalid timeout specified in the request URL - %s", err))
 		}
 		if given > 0 {
 			timeout = min(timeout, given)
@@ -310,7 +313,7 @@ func (x *exchange) admitTurn() (done func(), err error) {
 	}
 	if !turns.take(ctx) {
 		cancel()
-		return nil, apierrors.NewTooManyRequests("Too many requests, please try again later.", 1)
+		return nil, errTooManyRequests
 	}
 	return func() { turns.giveBack(); cancel() }, nil
 }
@@ -363,7 +366,7 @@ func (x *exchange) supported() error {
 		ok = ok && (!x.resource.Namespaced || x.info.Namespace != "")
 	}
 	if !ok {
-		return apierrors.NewMethodNotSupported(x.resource.GroupResource(), x.info.Verb)
+		return x.notAllowed()
 	}
 	return nil
 }

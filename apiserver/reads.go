@@ -21,6 +21,9 @@ func (x *exchange) get() error {
 	if err != nil {
 		return err
 	}
+	if err := noExport(x.query["export"]); err != nil {
+		return err
+	}
 	if x.resource.Computed != nil {
 		return x.getComputed(out)
 	}
@@ -33,6 +36,17 @@ func (x *exchange) get() error {
 		return err
 	}
 	return x.sendObject(http.StatusOK, out, x.resource.GVK, entry.Object, func() ([]byte, error) { return itemOf(entry, out.Media) })
+}
+
+// noExport refuses what a parameter of old asked for.
+func noExport(values []string) error {
+	var export bool
+	// It fails for no value.
+	_ = runtime.Convert_Slice_string_To_bool(&values, &export, nil)
+	if export {
+		return apierrors.NewBadRequest("the export parameter, deprecated since v1.14, is no longer supported")
+	}
+	return nil
 }
 
 func (x *exchange) list() error {
@@ -54,38 +68,42 @@ func (x *exchange) list() error {
 	if err != nil {
 		return err
 	}
+	return x.sendPage(out, page)
+}
+
+// sendPage answers with a list.
+func (x *exchange) sendPage(out codec.Output, page *registry.Page) error {
 	list := metav1.ListMeta{
 		ResourceVersion: strconv.FormatInt(page.Revision, 10), Continue: page.Continue, RemainingItemCount: page.Remaining,
 	}
-	if out.View == codec.TableView {
+	switch out.View {
+	case codec.PartialView:
+		return wrongView("you requested PartialObjectMetadata, but the requested object is a list (" + internalName(listKind(x.resource)) + ")")
+	case codec.TableView:
 		return x.sendTable(out, list, len(page.Entries), func(i int) runtime.Object { return page.Entries[i].Object })
 	}
 	kind, item := listKind(x.resource), func(i int) ([]byte, error) { return itemOf(page.Entries[i], out.Media) }
-	if out.View == codec.PartialView {
-		kind, item = codec.PartialListKind(), func(i int) ([]byte, error) { return partialOf(page.Entries[i], out.Media) }
+	if out.Partial() {
+		kind, item = out.Kind(), func(i int) ([]byte, error) { return partialOf(page.Entries[i], out) }
 	}
 	return x.sendList(out, kind, list, len(page.Entries), item)
 }
 
-func listMetaAt(revision int64) metav1.ListMeta {
-	return metav1.ListMeta{ResourceVersion: strconv.FormatInt(revision, 10)}
-}
-
 // sendTable answers with a table of n objects.
 func (x *exchange) sendTable(out codec.Output, list metav1.ListMeta, n int, object func(i int) runtime.Object) error {
-	include, err := x.includeObject()
+	opts, err := x.tableOptions()
 	if err != nil {
 		return err
 	}
 	columns := codec.Columns(&x.resource.Table)
-	if noHeaders, _ := strconv.ParseBool(x.query.Get("noHeaders")); noHeaders {
+	if opts.NoHeaders {
 		columns = nil
 	}
 	now := time.Now()
 	x.w.Header().Set("Content-Type", out.Media.String())
 	body, finish := x.body(http.StatusOK)
 	err = codec.WriteTable(body, out, list, columns, n, func(i int) (metav1.TableRow, error) {
-		return codec.Row(&x.resource.Table, x.resource.GVK, object(i), include, now)
+		return codec.Row(&x.resource.Table, out, x.resource.GVK, object(i), opts.IncludeObject, now)
 	})
 	if err != nil {
 		return err
@@ -102,17 +120,20 @@ func itemOf(e *cache.Entry, media codec.Media) ([]byte, error) {
 }
 
 // partialOf is the same of the metadata alone.
-func partialOf(e *cache.Entry, media codec.Media) ([]byte, error) {
+func partialOf(e *cache.Entry, out codec.Output) ([]byte, error) {
 	key := "json;partial"
-	if media == codec.Protobuf {
+	switch {
+	case out.Media == codec.Protobuf:
 		key = "protobuf;partial"
+	case out.Beta:
+		key = "json;partial;beta"
 	}
 	return e.Encoding(key, func() ([]byte, error) {
-		partial, err := codec.Partial(e.Object)
+		partial, err := codec.Partial(e.Object, out.Beta)
 		if err != nil {
 			return nil, err
 		}
-		return codec.Item(media, partial)
+		return codec.Item(out.Media, partial)
 	})
 }
 

@@ -13,14 +13,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/strake-io/strake/apiserver/codec"
 )
-
-// errPathNotFound is answered in plain text: there is no API at that path.
-var errPathNotFound = errors.New("404 page not found")
 
 var statusKind = schema.GroupVersionKind{Version: "v1", Kind: "Status"}
 
@@ -67,21 +63,6 @@ func (w *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // Unwrap is for http.ResponseController.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// warn sends a warning to the client, each text once. It must come before the body.
-func (x *exchange) warn(message string) {
-	if x.warned == nil {
-		x.warned = map[string]bool{}
-	}
-	if message == "" || x.warned[message] || len(x.warned) >= 64 {
-		return
-	}
-	x.warned[message] = true
-	header, err := utilnet.NewWarningHeader(299, "-", message)
-	if err == nil {
-		x.w.Header().Add("Warning", header)
-	}
-}
-
 // fail answers with an error.
 func (x *exchange) fail(err error) {
 	if x.w.status != 0 {
@@ -95,10 +76,15 @@ func (x *exchange) fail(err error) {
 		http.Error(x.w, "404 page not found", http.StatusNotFound)
 		return
 	}
+	if errors.Is(err, errTooManyRequests) {
+		x.w.Header().Set("Retry-After", "1")
+		http.Error(x.w, "Too many requests, please try again later.", http.StatusTooManyRequests)
+		return
+	}
 	status := x.statusOf(err)
-	out, ok := codec.Negotiate(x.r, codec.Offer{Protobuf: true, Stream: x.info.Verb == "watch"})
+	out, ok := codec.Negotiate(x.r, codec.Offer{Protobuf: true})
 	if !ok {
-		out = codec.Output{}
+		out = codec.Output{Pretty: true}
 	}
 	if status.Details != nil && status.Details.RetryAfterSeconds > 0 {
 		x.w.Header().Set("Retry-After", strconv.Itoa(int(status.Details.RetryAfterSeconds)))
@@ -158,8 +144,10 @@ func (x *exchange) sendObject(code int, out codec.Output, gvk schema.GroupVersio
 	switch out.View {
 	case codec.TableView:
 		return x.sendTable(out, metav1.ListMeta{ResourceVersion: versionOf(obj)}, 1, func(int) runtime.Object { return obj })
+	case codec.PartialListView:
+		return wrongView("you requested PartialObjectMetadataList, but the requested object is not a list (" + internalName(x.resource.GVK) + ")")
 	case codec.PartialView:
-		partial, err := codec.Partial(obj)
+		partial, err := codec.Partial(obj, out.Beta)
 		if err != nil {
 			return apierrors.NewInternalError(err)
 		}
@@ -196,25 +184,6 @@ func (x *exchange) offer() codec.Offer {
 	return codec.Offer{Protobuf: codec.HasProtobuf(x.resource.New()), Views: true}
 }
 
-func notAcceptable(offer codec.Offer) error {
-	return mediaError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable, "only the following media types are accepted: ", offer)
-}
-
-func unsupportedMedia(offer codec.Offer) error {
-	return mediaError(http.StatusUnsupportedMediaType, metav1.StatusReasonUnsupportedMediaType,
-		"the body of the request was in an unknown format - accepted media types include: ", offer)
-}
-
-func mediaError(code int32, reason metav1.StatusReason, message string, offer codec.Offer) error {
-	types := codec.All
-	if !offer.Protobuf {
-		types = types[:2]
-	}
-	return &apierrors.StatusError{ErrStatus: metav1.Status{
-		Status: metav1.StatusFailure, Code: code, Reason: reason, Message: message + strings.Join(types, ", "),
-	}}
-}
-
 // forbidden is the 403 of an authoriser's refusal, in upstream's words.
 func forbidden(a authorizer.AttributesRecord, reason string) error {
 	name := ""
@@ -236,6 +205,8 @@ func forbidden(a authorizer.AttributesRecord, reason string) error {
 		}
 		message = fmt.Sprintf("User %q cannot %s resource %q in API group %q %s", name, a.Verb, resource, a.APIGroup, where)
 	}
+	// Names come from the client: what it gets back must not look like HTML.
+	message = strings.NewReplacer(`&`, "&amp;", `<`, "&lt;", `>`, "&gt;").Replace(message)
 	if reason != "" {
 		message += ": " + reason
 	}

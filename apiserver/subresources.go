@@ -1,7 +1,6 @@
 package apiserver
 
 import (
-	"errors"
 	"net/http"
 	"slices"
 
@@ -18,8 +17,6 @@ import (
 	"github.com/strake-io/strake/apiserver/registry"
 )
 
-var errUIDGiven = errors.New("uid mismatch: the provided object specified a uid, and no existing object was found")
-
 // subresource serves a path below an object.
 func (x *exchange) subresource() error {
 	verbs := discovery.SubresourceVerbs(x.sub)
@@ -28,10 +25,10 @@ func (x *exchange) subresource() error {
 		if slices.Contains(verbs, x.info.Verb) || x.sub.Verbs == nil {
 			return x.connect()
 		}
-		return apierrors.NewMethodNotSupported(x.resource.GroupResource(), x.info.Verb)
+		return x.notAllowed()
 	}
 	if !slices.Contains(verbs, x.info.Verb) {
-		return apierrors.NewMethodNotSupported(x.resource.GroupResource(), x.info.Verb)
+		return x.notAllowed()
 	}
 	switch {
 	case x.sub.Create != nil:
@@ -47,7 +44,7 @@ func (x *exchange) subresource() error {
 	case "patch":
 		return x.patch()
 	}
-	return apierrors.NewMethodNotSupported(x.resource.GroupResource(), x.info.Verb)
+	return x.notAllowed()
 }
 
 // bodyKind is the kind and the type that travel through the sub-resource.
@@ -77,7 +74,7 @@ func (x *exchange) createBelow() error {
 			return apierrors.NewBadRequest("the name of the object (" + name + ") does not match the name on the URL (" + x.info.Name + ")")
 		}
 		if ns := accessor.GetNamespace(); x.resource.Namespaced && ns != "" && ns != x.namespace() {
-			return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+			return registry.NamespaceMismatch()
 		}
 		accessor.SetName(x.info.Name)
 		accessor.SetNamespace(x.namespace())
@@ -182,13 +179,17 @@ func (x *exchange) projectedChange(gvk schema.GroupVersionKind, make func() runt
 		}
 		next = func(runtime.Object) (runtime.Object, error) { return body.DeepCopyObject(), nil }
 	} else {
-		kind, patchOptions, body, err := x.readPatch()
+		kind, err := x.patchType()
+		if err != nil {
+			return registry.Write{}, registry.Change{}, err
+		}
+		patchOptions, body, err := x.readPatch(kind)
 		if err != nil {
 			return registry.Write{}, registry.Change{}, err
 		}
 		opts = patchOptions
 		if kind == types.ApplyYAMLPatchType {
-			return x.projectedApply(gvk, make, opts, body)
+			return x.projectedApply(gvk, opts, body)
 		}
 		next = func(projected runtime.Object) (runtime.Object, error) {
 			return x.patched(kind, opts, body, projected, gvk, make)
@@ -196,14 +197,15 @@ func (x *exchange) projectedChange(gvk schema.GroupVersionKind, make func() runt
 	}
 	write := x.write(x.info.Verb, opts)
 	return write, registry.Change{
-		Shown: x.shown(gvk),
-		To:    func(old runtime.Object) (runtime.Object, error) { return x.reproject(write, gvk, old, next) },
+		Shown:       x.shown(gvk),
+		Conditional: x.info.Verb == "update",
+		To:          func(old runtime.Object) (runtime.Object, error) { return x.reproject(write, gvk, old, next) },
 	}, nil
 }
 
 // projectedApply is server-side apply to the object behind a projection.
-func (x *exchange) projectedApply(gvk schema.GroupVersionKind, make func() runtime.Object, opts writeOptions, body []byte) (registry.Write, registry.Change, error) {
-	wanted, err := x.decodeApply(body, gvk, make, opts.validation)
+func (x *exchange) projectedApply(gvk schema.GroupVersionKind, opts writeOptions, body []byte) (registry.Write, registry.Change, error) {
+	wanted, err := x.decodeApply(body, gvk)
 	if err != nil {
 		return registry.Write{}, registry.Change{}, err
 	}
@@ -212,6 +214,9 @@ func (x *exchange) projectedApply(gvk schema.GroupVersionKind, make func() runti
 		var entries []metav1.ManagedFieldsEntry
 		obj, err := x.reproject(write, gvk, old, func(projected runtime.Object) (applied runtime.Object, err error) {
 			applied, entries, err = x.registry.MergeScale(write, old, projected, wanted.DeepCopy(), opts.force)
+			if err == nil {
+				err = x.namedTwice(body, opts)
+			}
 			return applied, err
 		})
 		if err != nil {

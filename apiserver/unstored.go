@@ -8,6 +8,7 @@ import (
 
 	"github.com/strake-io/strake/apiserver/admission"
 	"github.com/strake-io/strake/apiserver/codec"
+	"github.com/strake-io/strake/apiserver/registry"
 )
 
 // createUnstored serves a resource that is not stored (a review, a binding): the
@@ -30,7 +31,7 @@ func (x *exchange) createUnstored() error {
 	write := x.write("create", opts)
 	if accessor, err := meta.Accessor(obj); err == nil {
 		if ns := accessor.GetNamespace(); res.Namespaced && ns != "" && ns != x.namespace() {
-			return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+			return registry.NamespaceMismatch()
 		}
 		accessor.SetNamespace(x.namespace())
 		write.Name = accessor.GetName()

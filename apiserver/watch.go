@@ -31,6 +31,11 @@ type stream struct {
 	// headed: the column definitions have been sent.
 	headed bool
 	buffer []byte
+	// send takes whole events, in buffer.
+	send func(events []byte) error
+	// ends: the offsets in buffer at which events end; only where each is sent by
+	// itself.
+	ends []int
 }
 
 func (x *exchange) watch() error {
@@ -50,40 +55,60 @@ func (x *exchange) watch() error {
 		return err
 	}
 	if out.View == codec.TableView {
-		if st.include, err = x.includeObject(); err != nil {
+		table, err := x.tableOptions()
+		if err != nil {
 			return err
 		}
+		st.include, st.headed = table.IncludeObject, table.NoHeaders
 	}
 	ctx, cancel := context.WithTimeout(x.r.Context(), x.watchTimeout(opts))
 	defer cancel()
-	initial, watcher, err := st.start(ctx, opts)
-	if err != nil && !errors.Is(err, store.ErrCompacted) {
-		if errors.Is(err, registry.ErrReplaced) {
-			return err
-		}
-		var status apierrors.APIStatus
-		if !errors.As(err, &status) {
-			return apierrors.NewServiceUnavailable("the server is shutting down")
-		}
+	if _, err := registry.ParseVersion(opts.ResourceVersion); err != nil {
 		return err
+	}
+	initial, watcher, err := st.start(ctx, opts)
+	if errors.Is(err, registry.ErrReplaced) {
+		return err
+	}
+	if err == nil {
+		defer watcher.Stop()
 	}
 	contentType := out.Media.String()
 	if out.Media == codec.Protobuf {
 		contentType += ";stream=watch"
 	}
 	x.w.Header().Set("Content-Type", contentType)
+	serve := func(ctx context.Context) {
+		if err != nil {
+			// What fails from here on is told by an event, as it would be later.
+			st.fail(st.startError(err, opts))
+			return
+		}
+		if err := st.run(ctx, opts, initial, watcher); err != nil {
+			// The client is gone, or has been told.
+			x.config.Logger.V(2).Info("A watch ended", "path", x.info.Path, "reason", err.Error())
+		}
+	}
+	if websocketWanted(x.r) {
+		return st.overWebsocket(ctx, serve)
+	}
+	st.send = st.sendHTTP
 	x.w.WriteHeader(http.StatusOK)
 	x.w.Flush()
-	if err != nil {
-		st.fail(apierrors.NewResourceExpired(fmt.Sprintf("too old resource version: %s", opts.ResourceVersion)))
-		return nil
-	}
-	defer watcher.Stop()
-	if err := st.run(ctx, opts, initial, watcher); err != nil {
-		// The client is gone, or has been told.
-		x.config.Logger.V(2).Info("A watch ended", "path", x.info.Path, "reason", err.Error())
-	}
+	serve(ctx)
 	return nil
+}
+
+// startError is the API error of a watch that did not start.
+func (st *stream) startError(err error, opts *internalversion.ListOptions) error {
+	var status apierrors.APIStatus
+	switch {
+	case errors.Is(err, store.ErrCompacted):
+		return apierrors.NewResourceExpired(fmt.Sprintf("too old resource version: %s (%d)", opts.ResourceVersion, st.registry.Oldest()))
+	case errors.As(err, &status):
+		return err
+	}
+	return apierrors.NewServiceUnavailable("the server is shutting down")
 }
 
 // watchTimeout is as long as the client wants, or somewhere between the bounds, so
@@ -190,8 +215,8 @@ func (st *stream) event(kind watch.EventType, e *cache.Entry) error {
 	switch st.out.View {
 	case codec.TableView:
 		return st.table(kind, e.Object)
-	case codec.PartialView:
-		item, err := partialOf(e, st.out.Media)
+	case codec.PartialView, codec.PartialListView:
+		item, err := partialOf(e, st.out)
 		if err != nil {
 			return err
 		}
@@ -207,7 +232,7 @@ func (st *stream) event(kind watch.EventType, e *cache.Entry) error {
 // append puts an event into the buffer. obj tells the kind of the item; nil means
 // a metadata view.
 func (st *stream) append(kind watch.EventType, obj runtime.Object, item []byte) error {
-	gvk := codec.PartialKind()
+	gvk := codec.Output{View: codec.PartialView, Beta: st.out.Beta}.Kind()
 	switch {
 	case obj != nil:
 		gvk = st.kindFor(obj)
@@ -216,6 +241,7 @@ func (st *stream) append(kind watch.EventType, obj runtime.Object, item []byte) 
 		gvk.Kind, gvk.Group, gvk.Version = "", "", ""
 	}
 	st.buffer = codec.AppendEvent(st.buffer, st.out.Media, string(kind), gvk, item)
+	st.ends = append(st.ends, len(st.buffer))
 	if len(st.buffer) < 64<<10 {
 		return nil
 	}
@@ -223,7 +249,11 @@ func (st *stream) append(kind watch.EventType, obj runtime.Object, item []byte) 
 }
 
 func (st *stream) table(kind watch.EventType, obj runtime.Object) error {
-	row, err := codec.Row(&st.resource.Table, st.resource.GVK, obj, st.include, time.Now())
+	include := st.include
+	if include == metav1.IncludeNone && marksInitialEvents(obj) {
+		include = metav1.IncludeMetadata
+	}
+	row, err := codec.Row(&st.resource.Table, st.out, st.resource.GVK, obj, include, time.Now())
 	if err != nil {
 		return err
 	}
@@ -232,12 +262,18 @@ func (st *stream) table(kind watch.EventType, obj runtime.Object) error {
 		columns = codec.Columns(&st.resource.Table)
 		st.headed = true
 	}
-	table := codec.NewTable(metav1.ListMeta{ResourceVersion: versionOf(obj)}, columns, row)
+	table := codec.NewTable(st.out, metav1.ListMeta{ResourceVersion: versionOf(obj)}, columns, row)
 	item, err := codec.Item(codec.JSON, table)
 	if err != nil {
 		return err
 	}
 	return st.append(kind, nil, item)
+}
+
+// marksInitialEvents: such a bookmark shows its metadata in any case.
+func marksInitialEvents(obj runtime.Object) bool {
+	accessor, err := meta.Accessor(obj)
+	return err == nil && accessor.GetAnnotations()[metav1.InitialEventsAnnotationKey] == "true"
 }
 
 // bookmark tells the client how far it has seen everything.
@@ -255,8 +291,8 @@ func (st *stream) bookmark(revision int64, annotations map[string]string) error 
 	switch st.out.View {
 	case codec.TableView:
 		return st.table(watch.Bookmark, obj)
-	case codec.PartialView:
-		if obj, err = codec.Partial(obj); err != nil {
+	case codec.PartialView, codec.PartialListView:
+		if obj, err = codec.Partial(obj, st.out.Beta); err != nil {
 			return err
 		}
 		item, err := codec.Item(st.out.Media, obj)
@@ -281,6 +317,7 @@ func (st *stream) fail(err error) {
 		return
 	}
 	st.buffer = codec.AppendEvent(st.buffer, st.out.Media, string(watch.Error), statusKind, item)
+	st.ends = append(st.ends, len(st.buffer))
 	// The connection is closed after this in any case.
 	_ = st.flush()
 }
@@ -289,8 +326,13 @@ func (st *stream) flush() error {
 	if len(st.buffer) == 0 {
 		return nil
 	}
-	_, err := st.w.Write(st.buffer)
-	st.buffer = st.buffer[:0]
+	err := st.send(st.buffer)
+	st.buffer, st.ends = st.buffer[:0], st.ends[:0]
+	return err
+}
+
+func (st *stream) sendHTTP(events []byte) error {
+	_, err := st.w.Write(events)
 	if err == nil {
 		st.w.Flush()
 	}

@@ -83,15 +83,15 @@ func (x *exchange) nameInBody(obj runtime.Object) error {
 	if err != nil {
 		return apierrors.NewBadRequest(err.Error())
 	}
+	if namespace := accessor.GetNamespace(); x.resource.Namespaced && namespace != "" && namespace != x.namespace() {
+		return registry.NamespaceMismatch()
+	}
 	switch accessor.GetName() {
 	case x.info.Name:
 	case "":
 		return apierrors.NewBadRequest("the name of the object (" + x.info.Name + " based on URL) was undeterminable: name must be provided")
 	default:
 		return apierrors.NewBadRequest("the name of the object (" + accessor.GetName() + ") does not match the name on the URL (" + x.info.Name + ")")
-	}
-	if namespace := accessor.GetNamespace(); x.resource.Namespaced && namespace != "" && namespace != x.namespace() {
-		return apierrors.NewBadRequest("the namespace of the object (" + namespace + ") does not match the namespace on the request (" + x.namespace() + ")")
 	}
 	return nil
 }
@@ -117,8 +117,7 @@ func (x *exchange) delete() error {
 	if gone {
 		return x.sendWritten(code, out, obj)
 	}
-	foreground := opts.PropagationPolicy != nil && *opts.PropagationPolicy == metav1.DeletePropagationForeground
-	if foreground || opts.OrphanDependents != nil && !*opts.OrphanDependents {
+	if opts.OrphanDependents != nil && !*opts.OrphanDependents {
 		code = http.StatusAccepted
 	}
 	return x.sendWritten(code, out, obj)
@@ -150,7 +149,7 @@ func (x *exchange) deleteCollection() error {
 	if err != nil {
 		return err
 	}
-	deleted, revision, err := x.registry.DeleteCollection(x.r.Context(), x.write("deletecollection", writeOptions{dryRun: len(opts.DryRun) > 0}),
+	page, err := x.registry.DeleteCollection(x.r.Context(), x.write("deletecollection", writeOptions{dryRun: len(opts.DryRun) > 0}),
 		registry.ListOptions{
 			Selection: x.selection(list), Version: list.ResourceVersion, Match: list.ResourceVersionMatch,
 			Limit: list.Limit, Continue: list.Continue,
@@ -158,22 +157,7 @@ func (x *exchange) deleteCollection() error {
 	if err != nil {
 		return err
 	}
-	listMeta := listMetaAt(revision)
-	if out.View == codec.TableView {
-		return x.sendTable(out, listMeta, len(deleted), func(i int) runtime.Object { return deleted[i] })
-	}
-	kind, item := listKind(x.resource), func(i int) ([]byte, error) { return codec.Item(out.Media, deleted[i]) }
-	if out.View == codec.PartialView {
-		kind = codec.PartialListKind()
-		item = func(i int) ([]byte, error) {
-			partial, err := codec.Partial(deleted[i])
-			if err != nil {
-				return nil, err
-			}
-			return codec.Item(out.Media, partial)
-		}
-	}
-	return x.sendList(out, kind, listMeta, len(deleted), item)
+	return x.sendPage(out, page)
 }
 
 func (x *exchange) sendList(out codec.Output, kind schema.GroupVersionKind, list metav1.ListMeta, n int, item func(i int) ([]byte, error)) error {

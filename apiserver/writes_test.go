@@ -135,9 +135,15 @@ func TestPatch(t *testing.T) {
 		{"wrong type, strategic", types.StrategicMergePatchType, `{"spec":{"restartPolicy":3}}`, nil, ` "" is invalid: patch: Invalid value: "map[spec:map[restartPolicy:3]]": cannot convert int64 to v1.RestartPolicy`},
 		{"array", types.MergePatchType, `[1]`, nil, "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"},
 		{"unknown operation", types.JSONPatchType, `[{"op":"foo","path":"/a"}]`, nil, "the server rejected our request due to an error in our request"},
-		{"another kind", types.StrategicMergePatchType, `{"kind":"Secret"}`, nil, "a patch cannot make /v1, Kind=Secret of /v1, Kind=Pod"},
+		{"another kind", types.MergePatchType, `{"kind":"Namespace"}`, nil, ` "" is invalid: patch: Invalid value: "{`},
+		{"another kind, strategic", types.StrategicMergePatchType, `{"kind":"Secret"}`, func(p *corev1.Pod) bool { return true }, ""},
+		{"replace what is not there", types.JSONPatchType, `[{"op":"replace","path":"/metadata/annotations","value":{"x":"y"}}]`, func(p *corev1.Pod) bool { return p.Annotations["x"] == "y" }, ""},
+		{"no merge key", types.StrategicMergePatchType, `{"spec":{"containers":[{"image":"k"}]}}`, nil, `map: map[image:k] does not contain declared merge key: name`},
+		{"another namespace", types.MergePatchType, `{"metadata":{"namespace":"q"}}`, nil, "the namespace of the provided object does not match the namespace sent on the request"},
+		{"another uid", types.MergePatchType, `{"metadata":{"uid":"q"}}`, nil, `Pod "p" is invalid: metadata.uid: Invalid value: "q": field is immutable`},
+		{"no object", types.MergePatchType, `null`, nil, "Invalid JSON Patch"},
 		{"stale", types.MergePatchType, `{"metadata":{"resourceVersion":"1"}}`, nil, `Operation cannot be fulfilled on pods "p"`},
-		{"not JSON", types.MergePatchType, `{`, nil, "error decoding patch"},
+		{"not JSON", types.MergePatchType, `{`, nil, "invalid JSON patch"},
 		{"new name", types.MergePatchType, `{"metadata":{"name":"q"}}`, nil, "the name of the object (q) does not match the name on the URL (p)"},
 	}
 	for _, test := range tests {

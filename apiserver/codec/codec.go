@@ -43,10 +43,6 @@ func (m Media) String() string {
 	return runtime.ContentTypeJSON
 }
 
-// All are the media types that are read and written, in the order in which error
-// messages name them.
-var All = []string{runtime.ContentTypeJSON, runtime.ContentTypeYAML, runtime.ContentTypeProtobuf}
-
 // Codec decodes and encodes the types of one scheme. It is safe for concurrent use.
 type Codec struct {
 	scheme *runtime.Scheme

@@ -80,10 +80,19 @@ func TestNegotiate(t *testing.T) {
 		{"application/yaml", Offer{Stream: true}, Output{}, false},
 		{"application/json;as=Table;v=v1;g=meta.k8s.io,application/json", all, Output{View: TableView}, true},
 		{"application/json;as=Table;v=v1;g=meta.k8s.io,application/json", Offer{}, Output{}, true},
-		{"application/json;as=Table;v=v1beta1;g=meta.k8s.io", all, Output{}, false},
+		{"application/json;as=Table;v=v1beta1;g=meta.k8s.io", all, Output{View: TableView, Beta: true}, true},
+		{"application/json;as=Table;v=v2;g=meta.k8s.io", all, Output{}, false},
+		{"application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", all, Output{}, false},
+		{"application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", Offer{Views: true}, Output{Media: Protobuf, View: PartialView}, true},
+		{"application/json;pretty=1", all, Output{Pretty: true}, true},
+		{"application/json;stream=watch", all, Output{}, true},
+		{"application/yaml;stream=watch", all, Output{}, false},
+		{"application/yaml,application/json", Offer{Stream: true}, Output{}, false},
+		{"application/cbor", all, Output{}, false},
 		{"application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", all, Output{Media: Protobuf, View: PartialView}, true},
 		{"text/html", all, Output{}, false},
-		{"application/json;q=0", all, Output{}, false},
+		{"application/json;q=0", all, Output{}, true},
+		{"application/json;q=0.1,application/yaml;q=0.9", all, Output{Media: YAML}, true},
 	} {
 		r := &http.Request{Header: http.Header{"Accept": {test.accept}}, URL: &url.URL{}}
 		got, ok := Negotiate(r, test.offer)

@@ -106,6 +106,10 @@ func protobufList(w io.Writer, gvk schema.GroupVersionKind, meta metav1.ListMeta
 	return buffered.Flush()
 }
 
+// FrameHeader is the length of what is in front of each event of a watch in
+// protobuf: its size.
+const FrameHeader = 4
+
 // AppendEvent appends one event of a watch, with an object made from its item.
 func AppendEvent(dst []byte, media Media, event string, gvk schema.GroupVersionKind, item []byte) []byte {
 	if media == Protobuf {

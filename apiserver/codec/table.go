@@ -16,24 +16,14 @@ import (
 	"github.com/strake-io/strake/apiserver/resource"
 )
 
-var (
-	tableKind       = metav1.SchemeGroupVersion.WithKind("Table")
-	partialKind     = metav1.SchemeGroupVersion.WithKind("PartialObjectMetadata")
-	partialListKind = metav1.SchemeGroupVersion.WithKind("PartialObjectMetadataList")
-)
-
-// PartialKind and PartialListKind are the kinds of metadata-only views.
-func PartialKind() schema.GroupVersionKind     { return partialKind }
-func PartialListKind() schema.GroupVersionKind { return partialListKind }
-
-// Partial is the metadata of an object.
-func Partial(obj runtime.Object) (*metav1.PartialObjectMetadata, error) {
+// Partial is the metadata of an object, in version v1 or else v1beta1.
+func Partial(obj runtime.Object, beta bool) (*metav1.PartialObjectMetadata, error) {
 	accessor, err := meta.Accessor(obj)
 	if err != nil {
 		return nil, err
 	}
 	partial := meta.AsPartialObjectMetadata(accessor)
-	partial.SetGroupVersionKind(partialKind)
+	partial.SetGroupVersionKind(Output{View: PartialView, Beta: beta}.Kind())
 	return partial, nil
 }
 
@@ -51,7 +41,7 @@ func Columns(table *resource.Table) []metav1.TableColumnDefinition {
 
 // Row is one row of a table. include is the query parameter of that name: None,
 // Metadata (the default) or Object.
-func Row(table *resource.Table, gvk schema.GroupVersionKind, obj runtime.Object, include metav1.IncludeObjectPolicy, now time.Time) (metav1.TableRow, error) {
+func Row(table *resource.Table, out Output, gvk schema.GroupVersionKind, obj runtime.Object, include metav1.IncludeObjectPolicy, now time.Time) (metav1.TableRow, error) {
 	var row metav1.TableRow
 	if len(table.Columns) > 0 && table.Cells != nil {
 		row.Cells = table.Cells(obj, now)
@@ -67,7 +57,7 @@ func Row(table *resource.Table, gvk schema.GroupVersionKind, obj runtime.Object,
 	case metav1.IncludeObject:
 		row.Object.Object = WithKind(obj, gvk)
 	default:
-		partial, err := Partial(obj)
+		partial, err := Partial(obj, out.Beta)
 		if err != nil {
 			return row, err
 		}
@@ -86,9 +76,9 @@ func Age(t metav1.Time, now time.Time) string {
 
 // NewTable is a table with these rows. columns nil leaves the definitions out, as
 // in a watch after the first event.
-func NewTable(list metav1.ListMeta, columns []metav1.TableColumnDefinition, rows ...metav1.TableRow) *metav1.Table {
+func NewTable(out Output, list metav1.ListMeta, columns []metav1.TableColumnDefinition, rows ...metav1.TableRow) *metav1.Table {
 	t := &metav1.Table{ListMeta: list, ColumnDefinitions: columns, Rows: rows}
-	t.SetGroupVersionKind(tableKind)
+	t.SetGroupVersionKind(out.Kind())
 	if t.ColumnDefinitions == nil {
 		t.ColumnDefinitions = []metav1.TableColumnDefinition{}
 	}
@@ -103,7 +93,7 @@ func WriteTable(w io.Writer, out Output, list metav1.ListMeta, columns []metav1.
 	if whole {
 		target = &b
 	}
-	head, err := json.Marshal(NewTable(list, columns))
+	head, err := json.Marshal(NewTable(out, list, columns))
 	if err != nil {
 		return err
 	}

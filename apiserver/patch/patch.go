@@ -1,8 +1,9 @@
 // Package patch applies the patches that clients send: JSON patch (RFC 6902),
 // JSON merge patch (RFC 7386) and Kubernetes' strategic merge patch. They are
-// functions from a document and a patch to a document; their errors are API
-// errors. Server-side apply is not here: it needs to know who owns which field,
-// and lives in package fieldmanager.
+// functions from a document and a patch to a document. Their errors are those of the
+// API, or, as upstream's, some error of the merge itself, which is answered with 500.
+// Server-side apply is not here: it needs to know who owns which field, and lives in
+// package fieldmanager.
 package patch
 
 import (
@@ -10,7 +11,7 @@ import (
 	"fmt"
 	"net/http"
 
-	jsonpatch "github.com/evanphx/json-patch/v5"
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/mergepatch"
@@ -26,55 +27,108 @@ const (
 	MaxCopied = 3 << 20
 )
 
-// JSON applies a JSON patch. duplicates are the fields that it names twice.
-func JSON(doc, patch []byte) (patched []byte, duplicates []error, err error) {
-	var shape []any
-	if duplicates, err = kjson.UnmarshalStrict(patch, &shape); err != nil {
-		return nil, nil, undecodable(err)
-	}
-	for i, d := range duplicates {
-		duplicates[i] = fmt.Errorf("json patch %w", d)
+// operation is what a JSON patch may say of each of its steps.
+type operation struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	From  string `json:"from"`
+	Value any    `json:"value"`
+}
+
+// JSON applies a JSON patch. With strict, mistakes are the fields that it names twice
+// or that no operation has.
+func JSON(doc, patch []byte, strict bool) (patched []byte, mistakes []error, err error) {
+	if strict {
+		var shape []operation
+		if mistakes, err = kjson.UnmarshalStrict(patch, &shape); err != nil {
+			return nil, nil, undecodable(err)
+		}
+		for i, m := range mistakes {
+			mistakes[i] = fmt.Errorf("json patch %w", m)
+		}
 	}
 	operations, err := jsonpatch.DecodePatch(patch)
 	if err != nil {
-		return nil, nil, unprocessable(err)
+		return nil, nil, apierrors.NewBadRequest(err.Error())
 	}
 	if len(operations) > MaxOperations {
 		return nil, nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf(
 			"The allowed maximum operations in a JSON patch is %d, got %d", MaxOperations, len(operations)))
 	}
-	options := jsonpatch.NewApplyOptions()
-	options.AccumulatedCopySizeLimit = MaxCopied
-	options.EscapeHTML = false
-	if patched, err = operations.ApplyWithOptions(doc, options); err != nil {
+	if patched, err = apply(operations, doc, MaxCopied+len(patch)); err != nil {
 		return nil, nil, unprocessable(err)
 	}
-	return patched, duplicates, nil
+	return patched, mistakes, nil
 }
 
-// Merge applies a JSON merge patch. duplicates are the fields that it names twice.
-func Merge(doc, patch []byte) (patched []byte, duplicates []error, err error) {
-	var shape map[string]any
-	if duplicates, err = kjson.UnmarshalStrict(patch, &shape); err != nil {
-		return nil, nil, undecodable(err)
+// maxRounds bounds how often the size is looked at while copies are applied.
+const maxRounds = 256
+
+// apply applies operations of which copies let the document grow by no more than
+// limit bytes. The library has no such bound but one for the whole process, so it
+// gets as many copies at a time as cannot do harm: each doubles at most.
+func apply(operations jsonpatch.Patch, doc []byte, limit int) ([]byte, error) {
+	most := len(doc) + limit
+	for round := 0; ; round++ {
+		n, copies, size := 0, 0, len(doc)
+		for ; n < len(operations); n++ {
+			if operations[n].Kind() != "copy" {
+				continue
+			}
+			if copies++; copies > 1 && size > most/2 {
+				break
+			}
+			size *= 2
+		}
+		patched, err := operations[:n].Apply(doc)
+		if err != nil {
+			return nil, err
+		}
+		if copies > 0 && (len(patched) > most || round == maxRounds) {
+			return nil, jsonpatch.NewAccumulatedCopySizeError(int64(limit), int64(len(patched)-(most-limit)))
+		}
+		if operations = operations[n:]; len(operations) == 0 {
+			return patched, nil
+		}
+		doc = patched
 	}
-	if patched, err = jsonpatch.MergePatch(doc, patch); err != nil {
+}
+
+// Merge applies a JSON merge patch. With strict, mistakes are the fields that it
+// names twice.
+func Merge(doc, patch []byte, strict bool) (patched []byte, mistakes []error, err error) {
+	if strict {
+		var shape map[string]any
+		if mistakes, err = kjson.UnmarshalStrict(patch, &shape); err != nil {
+			return nil, nil, undecodable(err)
+		}
+	}
+	patched, err = jsonpatch.MergePatch(doc, patch)
+	if errors.Is(err, jsonpatch.ErrBadJSONPatch) {
 		return nil, nil, apierrors.NewBadRequest(err.Error())
 	}
-	return patched, duplicates, nil
+	return patched, mistakes, err
 }
 
 // Strategic applies a strategic merge patch to doc, which it may change. change is
 // the patch as it was read. like is a value of the Go type whose field tags say how
-// lists merge.
-func Strategic(doc map[string]any, patch []byte, like any) (patched, change map[string]any, duplicates []error, err error) {
-	if duplicates, err = kjson.UnmarshalStrict(patch, &change); err != nil {
+// lists merge. With strict, mistakes are the fields that the patch names twice.
+func Strategic(doc map[string]any, patch []byte, like any, strict bool) (patched, change map[string]any, mistakes []error, err error) {
+	if strict {
+		mistakes, err = kjson.UnmarshalStrict(patch, &change)
+	} else {
+		err = kjson.UnmarshalCaseSensitivePreserveInts(patch, &change)
+	}
+	if err != nil {
 		return nil, nil, nil, apierrors.NewBadRequest(err.Error())
+	}
+	if change == nil {
+		change = map[string]any{}
 	}
 	if patched, err = strategicpatch.StrategicMergeMapPatch(doc, change, like); err != nil {
 		return nil, nil, nil, strategicError(err)
 	}
-	return patched, change, duplicates, nil
+	return patched, change, mistakes, nil
 }
 
 func undecodable(err error) error {
@@ -83,14 +137,14 @@ func undecodable(err error) error {
 
 func strategicError(err error) error {
 	switch {
-	case errors.Is(err, mergepatch.ErrNoListOfLists):
-		return unprocessable(err)
 	case errors.Is(err, mergepatch.ErrBadJSONDoc), errors.Is(err, mergepatch.ErrBadPatchFormatForPrimitiveList),
 		errors.Is(err, mergepatch.ErrBadPatchFormatForRetainKeys), errors.Is(err, mergepatch.ErrBadPatchFormatForSetElementOrderList),
 		errors.Is(err, mergepatch.ErrUnsupportedStrategicMergePatchFormat):
 		return apierrors.NewBadRequest(err.Error())
+	case errors.Is(err, mergepatch.ErrNoListOfLists), errors.Is(err, mergepatch.ErrPatchContentNotMatchRetainKeys):
+		return unprocessable(err)
 	}
-	return unprocessable(err)
+	return err
 }
 
 func unprocessable(err error) error {

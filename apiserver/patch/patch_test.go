@@ -12,7 +12,7 @@ import (
 
 func TestPatchesAreBounded(t *testing.T) {
 	many := "[" + strings.Repeat(`{"op":"test","path":"/a","value":1},`, MaxOperations) + `{"op":"test","path":"/a","value":1}]`
-	if _, _, err := JSON([]byte(`{"a":1}`), []byte(many)); !apierrors.IsRequestEntityTooLargeError(err) {
+	if _, _, err := JSON([]byte(`{"a":1}`), []byte(many), true); !apierrors.IsRequestEntityTooLargeError(err) {
 		t.Errorf("too many operations: %v", err)
 	}
 	// Each copy doubles what is there.
@@ -20,22 +20,22 @@ func TestPatchesAreBounded(t *testing.T) {
 	for i := range 60 {
 		copies = append(copies, fmt.Sprintf(`{"op":"copy","from":"/a","path":"/a/x%d"}`, i))
 	}
-	out, _, err := JSON([]byte(`{"a":{"b":"`+strings.Repeat("x", 1000)+`"}}`), []byte("["+strings.Join(copies, ",")+"]"))
+	out, _, err := JSON([]byte(`{"a":{"b":"`+strings.Repeat("x", 1000)+`"}}`), []byte("["+strings.Join(copies, ",")+"]"), true)
 	if err == nil {
 		t.Errorf("a document that doubles with each operation was made, of %d bytes", len(out))
 	}
 }
 
 func TestDuplicates(t *testing.T) {
-	_, merge, err := Merge([]byte(`{}`), []byte(`{"a":{"b":1,"b":2}}`))
+	_, merge, err := Merge([]byte(`{}`), []byte(`{"a":{"b":1,"b":2}}`), true)
 	if err != nil || len(merge) != 1 || merge[0].Error() != `duplicate field "a.b"` {
 		t.Errorf("merge: %v, %v", merge, err)
 	}
-	_, _, strategic, err := Strategic(map[string]any{}, []byte(`{"spec":{"nodeName":"1","nodeName":"2"}}`), &corev1.Pod{})
+	_, _, strategic, err := Strategic(map[string]any{}, []byte(`{"spec":{"nodeName":"1","nodeName":"2"}}`), &corev1.Pod{}, true)
 	if err != nil || len(strategic) != 1 || strategic[0].Error() != `duplicate field "spec.nodeName"` {
 		t.Errorf("strategic: %v, %v", strategic, err)
 	}
-	_, operations, err := JSON([]byte(`{}`), []byte(`[{"op":"add","op":"add","path":"/a","value":1}]`))
+	_, operations, err := JSON([]byte(`{}`), []byte(`[{"op":"add","op":"add","path":"/a","value":1}]`), true)
 	if err != nil || len(operations) != 1 || operations[0].Error() != `json patch duplicate field "[0].op"` {
 		t.Errorf("json: %v, %v", operations, err)
 	}
@@ -56,11 +56,11 @@ func FuzzPatches(f *testing.F) {
 	f.Fuzz(func(t *testing.T, patch []byte) {
 		for name, apply := range map[string]func() ([]byte, error){
 			"json": func() ([]byte, error) {
-				out, _, err := JSON([]byte(doc), patch)
+				out, _, err := JSON([]byte(doc), patch, true)
 				return out, err
 			},
 			"merge": func() ([]byte, error) {
-				out, _, err := Merge([]byte(doc), patch)
+				out, _, err := Merge([]byte(doc), patch, true)
 				return out, err
 			},
 			"strategic": func() ([]byte, error) {
@@ -68,7 +68,7 @@ func FuzzPatches(f *testing.F) {
 				if err := json.Unmarshal([]byte(doc), &original); err != nil {
 					t.Fatal(err)
 				}
-				patched, _, _, err := Strategic(original, patch, &corev1.Pod{})
+				patched, _, _, err := Strategic(original, patch, &corev1.Pod{}, true)
 				if err != nil {
 					return nil, err
 				}

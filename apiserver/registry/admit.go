@@ -2,10 +2,14 @@ package registry
 
 import (
 	"context"
+	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
 
 	"github.com/strake-io/strake/apiserver/admission"
 )
@@ -88,13 +92,37 @@ func (r *Registry) admitMutate(ctx context.Context, w *Write, a *admission.Attri
 	if w.Trusted || !chain.Mutates() {
 		return a.Object, nil
 	}
+	was, err := meta.Accessor(a.Object)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	managed := was.GetManagedFields()
 	if err := chain.Admit(ctx, a); err != nil {
 		return nil, err
 	}
+	is, err := meta.Accessor(a.Object)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	if err := brokenManagers(managed, is.GetManagedFields()); err != nil {
+		is.SetManagedFields(managed)
+		w.warn([]string{fmt.Sprintf(".metadata.managedFields was in an invalid state after admission; this could be caused by "+
+			"an outdated mutating admission controller; please fix your requests: %v", err)})
+	}
+	w.dedupeOwners(is, true)
 	if r.Resource.Default != nil {
 		r.Resource.Default(a.Object)
 	}
 	return a.Object, nil
+}
+
+// brokenManagers says what is wrong with managed fields that mutators made of
+// others. Those that they left alone are not looked at.
+func brokenManagers(was, is []metav1.ManagedFieldsEntry) error {
+	if len(is) == 0 || len(was) == len(is) && &was[0] == &is[0] {
+		return nil
+	}
+	return managedfields.ValidateManagedFields(is)
 }
 
 func (r *Registry) admitValidate(ctx context.Context, w *Write, a *admission.Attributes) error {

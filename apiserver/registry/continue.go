@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -41,7 +42,7 @@ func decodeContinue(token, prefix string) (after string, revision int64, err err
 	if len(token) > maxContinue {
 		return "", 0, errors.New("continue key is too long")
 	}
-	data, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(token, "="))
+	data, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil {
 		return "", 0, fmt.Errorf("continue key is not valid: %w", err)
 	}
@@ -51,11 +52,14 @@ func decodeContinue(token, prefix string) (after string, revision int64, err err
 	}
 	switch {
 	case c.Version != continueVersion:
-		return "", 0, fmt.Errorf("continue key is not valid: server does not recognize this encoded version %q", c.Version)
+		return "", 0, fmt.Errorf("continue key is not valid: server does not recognize this encoded version %v", c.Version)
 	case c.RV == 0:
 		return "", 0, errors.New("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
 	case c.Start == "":
 		return "", 0, errors.New("continue key is not valid: encoded start key empty (version meta.k8s.io/v1)")
+	}
+	if rooted := "/" + strings.TrimPrefix(c.Start, "/"); path.Clean(rooted) != rooted {
+		return "", 0, fmt.Errorf("continue key is not valid: %v", c.Start)
 	}
 	start, behind := strings.CutSuffix(c.Start, "\x00")
 	after = prefix + start

@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -70,9 +69,6 @@ func (r *Registry) create(ctx context.Context, w Write, obj runtime.Object, may 
 	if err := matchNamespace(accessor, w.Namespace, res.Namespaced); err != nil {
 		return nil, err
 	}
-	if accessor.GetResourceVersion() != "" {
-		return nil, errors.New("resourceVersion should not be set on objects to be created")
-	}
 	w.Name = accessor.GetName()
 
 	// What only the server sets. The mutators see it empty, as the name that is to
@@ -87,6 +83,7 @@ func (r *Registry) create(ctx context.Context, w Write, obj runtime.Object, may 
 	if res.Default != nil {
 		res.Default(obj)
 	}
+	w.dedupeOwners(accessor, false)
 	obj = r.own(w, "", res.New(), obj)
 	if obj, err = r.admitMutate(ctx, &w, r.attributes(&w, admission.Create, obj, nil)); err != nil {
 		return nil, err
@@ -98,8 +95,15 @@ func (r *Registry) create(ctx context.Context, w Write, obj runtime.Object, may 
 	accessor.SetCreationTimestamp(metav1.NewTime(time.Now().Truncate(time.Second)))
 
 	generate := accessor.GetGenerateName()
-	if accessor.GetName() != "" || generate == "" {
-		return r.finishCreate(ctx, w, obj, may)
+	taken := func(err error, name string) error {
+		if generate != "" && apierrors.IsAlreadyExists(err) {
+			return apierrors.NewGenerateNameConflict(r.Resource.GroupResource(), name, 1)
+		}
+		return err
+	}
+	if name := accessor.GetName(); name != "" || generate == "" {
+		obj, err := r.finishCreate(ctx, w, obj, may)
+		return obj, taken(err, name)
 	}
 	for try := 1; ; try++ {
 		// A name that is taken means another: it may have been copied into the object.
@@ -113,7 +117,7 @@ func (r *Registry) create(ctx context.Context, w Write, obj runtime.Object, may 
 			return created, err
 		}
 		if try == maxGenerateTries {
-			return nil, apierrors.NewGenerateNameConflict(r.Resource.GroupResource(), accessor.GetName(), 1)
+			return nil, taken(err, accessor.GetName())
 		}
 	}
 }
@@ -168,7 +172,10 @@ func (r *Registry) finishCreate(ctx context.Context, w Write, obj runtime.Object
 
 func (r *Registry) insert(ctx context.Context, w Write, obj runtime.Object, accessor metav1.Object) error {
 	key := r.key(accessor.GetNamespace(), accessor.GetName())
-	exists := apierrors.NewAlreadyExists(r.Resource.GroupResource(), accessor.GetName())
+	if version, err := ownVersion(accessor); err == nil && version != 0 {
+		return errVersionSet
+	}
+	accessor.SetResourceVersion("")
 	data, err := r.encode(ctx, obj)
 	if err != nil {
 		return err
@@ -179,19 +186,39 @@ func (r *Registry) insert(ctx context.Context, w Write, obj runtime.Object, acce
 			return r.readError(err, 0)
 		}
 		if kv != nil {
-			return exists
+			return r.exists(accessor.GetName(), kv)
 		}
 		return nil
 	}
 	revision, err := r.set.config.Store.Put(ctx, store.Put{Key: key, Value: data, If: store.Absent, TTL: r.ttl(obj)})
-	if errors.Is(err, store.ErrConflict) {
-		return exists
+	if errors.Is(err, store.ErrTooLarge) && len(accessor.GetManagedFields()) > 0 {
+		// What is in the way may be the record of who set what, which can be done without.
+		accessor.SetManagedFields(nil)
+		return r.insert(ctx, w, obj, accessor)
+	}
+	var conflict *store.ConflictError
+	if errors.As(err, &conflict) {
+		return r.exists(accessor.GetName(), conflict.Current)
 	}
 	if err != nil {
 		return r.writeError(err)
 	}
 	accessor.SetResourceVersion(strconv.FormatInt(revision, 10))
 	return nil
+}
+
+// exists is the error of a name that is taken, by what kv holds.
+func (r *Registry) exists(name string, kv *store.KV) error {
+	err := apierrors.NewAlreadyExists(r.Resource.GroupResource(), name)
+	if kv == nil {
+		return err
+	}
+	if obj, decodeErr := r.decode(*kv); decodeErr == nil {
+		if accessor, metaErr := meta.Accessor(obj); metaErr == nil && accessor.GetDeletionTimestamp() != nil {
+			err.ErrStatus.Message = "object is being deleted: " + err.ErrStatus.Message
+		}
+	}
+	return err
 }
 
 // encode makes the bytes that are stored. Its errors are API errors.
@@ -248,7 +275,7 @@ func matchNamespace(accessor metav1.Object, namespace string, namespaced bool) e
 	case "":
 		accessor.SetNamespace(namespace)
 	default:
-		return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
+		return NamespaceMismatch()
 	}
 	return nil
 }
@@ -264,10 +291,4 @@ func checkManaged(accessor metav1.Object) field.ErrorList {
 		return errs
 	}
 	return nil
-}
-
-// namespaceMismatch is the error of an update whose body names another place.
-func namespaceMismatch(got, want string) error {
-	return apierrors.NewBadRequest(fmt.Sprintf(
-		"the namespace of the object (%s) does not match the namespace on the request (%s)", got, want))
 }

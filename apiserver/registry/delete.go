@@ -2,8 +2,6 @@ package registry
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -155,52 +153,23 @@ func (r *Registry) mark(ctx context.Context, w Write, key string, next runtime.O
 	return next, nil, nil
 }
 
-func (r *Registry) preconditions(p *metav1.Preconditions, name string, obj metav1.Object) error {
-	if p == nil {
-		return nil
-	}
-	if p.UID != nil && *p.UID != obj.GetUID() {
-		return apierrors.NewConflict(r.Resource.GroupResource(), name, fmt.Errorf(
-			"the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated", *p.UID, obj.GetUID()))
-	}
-	if p.ResourceVersion != nil && *p.ResourceVersion != obj.GetResourceVersion() {
-		return apierrors.NewConflict(r.Resource.GroupResource(), name, fmt.Errorf(
-			"the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified", *p.ResourceVersion, obj.GetResourceVersion()))
-	}
-	return nil
-}
-
-// DeleteCollection deletes all that list selects and returns what it deleted. One
-// that vanishes meanwhile is no error.
-func (r *Registry) DeleteCollection(ctx context.Context, w Write, list ListOptions, opts *metav1.DeleteOptions) ([]runtime.Object, int64, error) {
+// DeleteCollection deletes all that list selects and returns what that was, as it
+// was. One that vanishes meanwhile is no error.
+func (r *Registry) DeleteCollection(ctx context.Context, w Write, list ListOptions, opts *metav1.DeleteOptions) (*Page, error) {
 	page, err := r.List(ctx, list)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	deleted := make([]runtime.Object, 0, len(page.Entries))
-	var failures []error
 	for _, e := range page.Entries {
 		accessor, err := meta.Accessor(e.Object)
 		if err != nil {
-			return nil, 0, apierrors.NewInternalError(err)
+			return nil, apierrors.NewInternalError(err)
 		}
 		one := w
 		one.Namespace, one.Name = accessor.GetNamespace(), accessor.GetName()
-		obj, _, err := r.Delete(ctx, one, opts)
-		switch {
-		case apierrors.IsNotFound(err):
-		case err != nil:
-			failures = append(failures, err)
-		default:
-			deleted = append(deleted, obj)
+		if _, _, err := r.Delete(ctx, one, opts); err != nil && !apierrors.IsNotFound(err) {
+			return nil, err
 		}
 	}
-	if len(failures) > 0 {
-		var status apierrors.APIStatus
-		if errors.As(failures[0], &status) {
-			return nil, 0, failures[0]
-		}
-		return nil, 0, apierrors.NewInternalError(errors.Join(failures...))
-	}
-	return deleted, page.Revision, nil
+	return page, nil
 }

@@ -41,6 +41,10 @@ func decideDeletion(res *resource.Resource, old runtime.Object, opts *metav1.Del
 		}
 		grace = max(*opts.GracePeriodSeconds, 0)
 		end := obj.GetDeletionTimestamp().Add(time.Duration(grace-given) * time.Second)
+		if end.Before(now) {
+			// It is over already: what is left is as short as it may be.
+			end, grace = now.Truncate(time.Second), min(grace, 1)
+		}
 		obj.SetDeletionTimestamp(&metav1.Time{Time: end})
 		obj.SetDeletionGracePeriodSeconds(&grace)
 		shortened = true
@@ -105,7 +109,7 @@ func deletionFinalizers(res *resource.Resource, finalizers []string, opts *metav
 // that kept it: it has no finalizers left and its grace period is over.
 func goesWith(old, obj metav1.Object) bool {
 	grace := old.GetDeletionGracePeriodSeconds()
-	return len(obj.GetFinalizers()) == 0 && grace != nil && *grace == 0
+	return len(obj.GetFinalizers()) == 0 && (grace == nil || *grace == 0)
 }
 
 func (r *Registry) held(obj runtime.Object) bool {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/store"
 	"github.com/strake-io/strake/store/cache"
 )
@@ -37,16 +37,22 @@ func (r *Registry) Check(sel Selection) error {
 	}
 	known := r.fieldsOf(r.Resource.New())
 	for _, requirement := range sel.Fields.Requirements() {
-		if _, ok := known[requirement.Field]; ok || requirement.Field == "metadata.namespace" {
+		if _, ok := known[requirement.Field]; ok || requirement.Field == "metadata.namespace" && !free(r.Resource) {
 			continue
 		}
-		if r.Resource.SelectableFields == nil {
+		if r.Resource.SelectableFields == nil && !free(r.Resource) {
 			return apierrors.NewBadRequest(fmt.Sprintf(
 				"%q is not a known field selector: only %q, %q", requirement.Field, "metadata.name", "metadata.namespace"))
 		}
 		return apierrors.NewBadRequest("field label not supported: " + requirement.Field)
 	}
 	return nil
+}
+
+// free says that objects of a resource are of no Go type.
+func free(res *resource.Resource) bool {
+	_, ok := res.New().(runtime.Unstructured)
+	return ok
 }
 
 // Matches says whether an object is selected, its namespace included.
@@ -143,18 +149,21 @@ func (r *Registry) List(ctx context.Context, opts ListOptions) (*Page, error) {
 	var revision int64
 	var err error
 	if opts.Continue != "" {
-		if opts.Version != "" && opts.Version != "0" {
-			return nil, apierrors.NewBadRequest("specifying resource version is not allowed when using continue")
-		}
 		if after, revision, err = decodeContinue(opts.Continue, prefix); err != nil {
 			return nil, apierrors.NewBadRequest(fmt.Sprintf("invalid continue token: %v", err))
+		}
+		if opts.Version != "" && opts.Version != "0" {
+			return nil, apierrors.NewBadRequest("specifying resource version is not allowed when using continue")
 		}
 		at = cache.Exactly(revision)
 		if revision < 0 {
 			at, revision = cache.Latest, 0
 		}
 	} else if at, revision, err = r.at(opts.Version, opts.Match, opts.Limit); err != nil {
-		return nil, err
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("invalid resource version: %v", err))
+	}
+	if opts.Version == "0" {
+		opts.Limit = 0
 	}
 	snapshot, err := r.snapshot(ctx, at, revision)
 	if err != nil && at == cache.Exactly(revision) && apierrors.IsResourceExpired(err) {
@@ -315,17 +324,8 @@ func (r *Registry) snapshot(ctx context.Context, at cache.At, revision int64) (*
 	return snapshot, nil
 }
 
-// ParseVersion reads a resourceVersion; "" is 0.
-func ParseVersion(version string) (int64, error) {
-	if version == "" {
-		return 0, nil
-	}
-	revision, err := strconv.ParseUint(version, 10, 63)
-	if err != nil {
-		return 0, apierrors.NewBadRequest(fmt.Sprintf("Invalid value: %q: must be a valid resource version: %v", version, err))
-	}
-	return int64(revision), nil
-}
+// Oldest is the revision from which a watch can still start.
+func (r *Registry) Oldest() int64 { return r.cached.Oldest() }
 
 // Watch starts a watch of what a selection may concern. The events still have to
 // be matched with it: see [Registry.Matches].

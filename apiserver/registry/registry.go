@@ -20,7 +20,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -214,16 +213,6 @@ func (r *Registry) stateOf(ctx context.Context, kv *store.KV) (*state, error) {
 	return &state{obj: face, stored: obj, revision: kv.ModRevision, certain: true}, nil
 }
 
-func (r *Registry) notFound(name string) error {
-	return apierrors.NewNotFound(r.Resource.GroupResource(), name)
-}
-
-func (r *Registry) conflict(name string) error {
-	return apierrors.NewConflict(r.Resource.GroupResource(), name, errModified)
-}
-
-var errModified = errors.New("the object has been modified; please apply your changes to the latest version and try again")
-
 // readError makes an API error of one of the cache or the store. revision is the
 // one that was asked for.
 func (r *Registry) readError(err error, revision int64) error {
@@ -245,14 +234,6 @@ func (r *Registry) readError(err error, revision int64) error {
 	return apierrors.NewInternalError(err)
 }
 
-func tooLarge(wanted, current int64) error {
-	err := apierrors.NewTimeoutError(fmt.Sprintf("Too large resource version: %d, current: %d", wanted, current), 1)
-	err.ErrStatus.Details.Causes = []metav1.StatusCause{{
-		Type: metav1.CauseTypeResourceVersionTooLarge, Message: "Too large resource version",
-	}}
-	return err
-}
-
 // writeError makes an API error of one of the store, other than a conflict.
 func (r *Registry) writeError(err error) error {
 	switch {
@@ -260,6 +241,8 @@ func (r *Registry) writeError(err error) error {
 		return apierrors.NewTimeoutError("the outcome of the write is not known: "+err.Error(), 0)
 	case errors.Is(err, store.ErrNoSpace):
 		return apierrors.NewInternalError(err)
+	case errors.Is(err, store.ErrTooLarge):
+		return errTooLarge
 	}
 	return r.readError(err, 0)
 }

@@ -59,7 +59,8 @@ type Table struct {
 	stored    map[schema.GroupResource]*Registry
 	byKind    map[schema.GroupVersionKind]*Registry
 	// faces are the registries that show the objects of one, itself among them.
-	faces map[*Registry][]*Registry
+	faces   map[*Registry][]*Registry
+	builtIn map[string]bool
 }
 
 // Resources that are served, in the order in which they were declared. Read-only.
@@ -72,6 +73,10 @@ func (t *Table) Of(gvr schema.GroupVersionResource) *Registry { return t.byName[
 // it is a face of another resource's objects, of its first; nil where it is not
 // served.
 func (t *Table) Stored(gr schema.GroupResource) *Registry { return t.stored[gr] }
+
+// BuiltIn says whether a group has resources of Go types: one that the program
+// brings, as opposed to one that came at run time.
+func (t *Table) BuiltIn(group string) bool { return t.builtIn[group] }
 
 // NewSet makes the registries of the resources that are there from the start and
 // adds them to the cache.
@@ -147,6 +152,7 @@ func (s *Set) plan(old *Table, parts []part) (next *Table, added []*Registry, er
 	next = &Table{
 		byName: map[schema.GroupVersionResource]*Registry{}, stored: map[schema.GroupResource]*Registry{},
 		byKind: map[schema.GroupVersionKind]*Registry{}, faces: map[*Registry][]*Registry{},
+		builtIn: map[string]bool{},
 	}
 	caches := map[string]*Registry{}
 	for _, r := range old.byName {
@@ -189,6 +195,7 @@ func (s *Set) plan(old *Table, parts []part) (next *Table, added []*Registry, er
 			added = append(added, r)
 		}
 		next.byName[gvr] = r
+		next.builtIn[gvr.Group] = next.builtIn[gvr.Group] || !free(res)
 		if gr := res.GroupResource(); next.stored[gr] == nil || res.StoredAs == nil && next.stored[gr].Resource.StoredAs != nil {
 			next.stored[gr] = r
 		} else if res.StoredAs == nil && res.Create == nil {

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/validation"
+	pathvalidation "k8s.io/apimachinery/pkg/api/validation/path"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -75,6 +76,9 @@ func (r *Registry) Update(ctx context.Context, w Write, change Change) (obj runt
 			if change.Applied {
 				fresh.Manager = ""
 			}
+			if err := r.freshIdentity(w, change, key, obj); err != nil {
+				return nil, false, err
+			}
 			obj, err = r.create(ctx, fresh, obj, change.MayCreate)
 			if !apierrors.IsAlreadyExists(err) {
 				return obj, true, err
@@ -108,6 +112,25 @@ func (r *Registry) Update(ctx context.Context, w Write, change Change) (obj runt
 	return nil, false, r.conflict(w.Name)
 }
 
+// freshIdentity is checkIdentity where there is no object yet: none has the UID that
+// the request may ask for, and no version.
+func (r *Registry) freshIdentity(w Write, change Change, key string, obj runtime.Object) error {
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return apierrors.NewInternalError(err)
+	}
+	switch uid := accessor.GetUID(); {
+	case uid == "":
+	case change.Applied:
+		return apierrors.NewConflict(r.Resource.GroupResource(), w.Name,
+			fmt.Errorf("uid mismatch: the provided object specified uid %s, and no existing object was found", uid))
+	default:
+		return r.otherUID(key, w.Name, uid, "")
+	}
+	accessor.SetResourceVersion("")
+	return nil
+}
+
 // again asks for another try from a newer state, nil where the object is gone.
 type again struct{ state *state }
 
@@ -132,6 +155,9 @@ func (r *Registry) update(ctx context.Context, w Write, change Change, key strin
 
 	// Own the fields, admit (mutate).
 	if !change.Raw {
+		if change.Conditional {
+			w.dedupeOwners(accessor, false)
+		}
 		if !change.Applied {
 			obj = r.own(w, w.Subresource, old, obj)
 		}
@@ -163,7 +189,7 @@ func (r *Registry) update(ctx context.Context, w Write, change Change, key strin
 	if err != nil {
 		return nil, nil, err
 	}
-	result, retry, err := r.replace(ctx, w, key, obj, accessor, oldAccessor, current)
+	result, retry, err := r.replace(ctx, w, change.Applied, key, obj, accessor, oldAccessor, current)
 	finish(err == nil && retry == nil && !w.DryRun)
 	return result, retry, err
 }
@@ -186,27 +212,29 @@ func (r *Registry) admitUpdate(ctx context.Context, w Write, change Change, obj,
 // checkIdentity makes sure that obj is about the same object, and is based on the
 // state it replaces where it says on which.
 func (r *Registry) checkIdentity(w Write, change Change, obj, old metav1.Object) error {
-	if obj.GetName() != old.GetName() {
+	if uid := obj.GetUID(); change.Conditional && uid != "" && uid != old.GetUID() {
+		return r.otherUID(r.key(w.Namespace, w.Name), w.Name, uid, old.GetUID())
+	}
+	if err := matchNamespace(obj, old.GetNamespace(), r.Resource.Namespaced); err != nil {
+		return err
+	}
+	switch obj.GetName() {
+	case old.GetName():
+	case "":
+		return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s based on URL) was undeterminable: name must be provided", w.Name))
+	default:
 		return apierrors.NewBadRequest(fmt.Sprintf(
 			"the name of the object (%s) does not match the name on the URL (%s)", obj.GetName(), w.Name))
 	}
-	if r.Resource.Namespaced && obj.GetNamespace() != old.GetNamespace() {
-		if obj.GetNamespace() != "" {
-			return namespaceMismatch(obj.GetNamespace(), w.Namespace)
-		}
-		obj.SetNamespace(old.GetNamespace())
-	}
-	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() {
-		return apierrors.NewConflict(r.Resource.GroupResource(), w.Name, fmt.Errorf(
-			"Precondition failed: UID in precondition: %v, UID in object meta: %v", uid, old.GetUID()))
-	}
-	switch version := obj.GetResourceVersion(); {
-	case version == "" || version == "0":
+	version, err := ownVersion(obj)
+	switch {
+	case err != nil:
+		return err
+	case version == 0:
 		if change.Conditional && !r.Resource.AllowUnconditionalUpdate {
-			return apierrors.NewInvalid(r.Resource.GVK.GroupKind(), w.Name, field.ErrorList{field.Invalid(
-				field.NewPath("metadata", "resourceVersion"), uint64(0), "must be specified for an update")})
+			return r.noVersion(w.Name)
 		}
-	case version != old.GetResourceVersion():
+	case obj.GetResourceVersion() != old.GetResourceVersion():
 		return r.conflict(w.Name)
 	}
 	obj.SetResourceVersion(old.GetResourceVersion())
@@ -225,7 +253,8 @@ func (r *Registry) check(ctx context.Context, w Write, change Change, obj, old r
 		prepare(w.Request, obj, old)
 	}
 	path := field.NewPath("metadata")
-	errs := validation.ValidateObjectMetaAccessor(accessor, res.Namespaced, r.nameError, path)
+	// The name was good once: the kind's own rule may have become stricter.
+	errs := validation.ValidateObjectMetaAccessor(accessor, res.Namespaced, pathvalidation.ValidatePathSegmentName, path)
 	errs = append(errs, validation.ValidateObjectMetaAccessorUpdate(accessor, oldAccessor, path)...)
 	if change.View != nil {
 		if change.View.Validate != nil {
@@ -257,19 +286,19 @@ func (r *Registry) check(ctx context.Context, w Write, change Change, obj, old r
 	return nil
 }
 
-// keepSystemFields fills in what a client may leave out and may not change; what it
-// changes all the same, the validation finds. A deletion cannot be taken back.
+// keepSystemFields fills in what a client may leave out, and takes back what it may
+// not change and often does, from an older state. The rest the validation finds.
 func keepSystemFields(obj, old metav1.Object) {
 	obj.SetGeneration(old.GetGeneration())
 	obj.SetSelfLink("")
 	if obj.GetUID() == "" {
 		obj.SetUID(old.GetUID())
 	}
-	if created := obj.GetCreationTimestamp(); created.IsZero() {
-		obj.SetCreationTimestamp(old.GetCreationTimestamp())
+	if created := old.GetCreationTimestamp(); !created.IsZero() {
+		obj.SetCreationTimestamp(created)
 	}
-	if obj.GetDeletionTimestamp() == nil {
-		obj.SetDeletionTimestamp(old.GetDeletionTimestamp())
+	if deleted := old.GetDeletionTimestamp(); deleted != nil {
+		obj.SetDeletionTimestamp(deleted)
 	}
 	if obj.GetDeletionGracePeriodSeconds() == nil {
 		obj.SetDeletionGracePeriodSeconds(old.GetDeletionGracePeriodSeconds())
@@ -278,7 +307,7 @@ func keepSystemFields(obj, old metav1.Object) {
 
 // replace writes obj in place of the current state, deletes where the last thing
 // that kept a deleted object is gone, and does nothing where nothing changed.
-func (r *Registry) replace(ctx context.Context, w Write, key string, obj runtime.Object, accessor, oldAccessor metav1.Object, current *state) (runtime.Object, *again, error) {
+func (r *Registry) replace(ctx context.Context, w Write, applied bool, key string, obj runtime.Object, accessor, oldAccessor metav1.Object, current *state) (runtime.Object, *again, error) {
 	if oldAccessor.GetDeletionTimestamp() != nil && goesWith(oldAccessor, accessor) && !r.held(obj) {
 		return r.remove(ctx, w, key, obj, accessor, current)
 	}
@@ -313,6 +342,11 @@ func (r *Registry) replace(ctx context.Context, w Write, key string, obj runtime
 		return obj, nil, nil
 	}
 	revision, err := r.set.config.Store.Put(ctx, store.Put{Key: key, Value: data, If: store.At(current.revision), TTL: r.ttl(obj)})
+	if errors.Is(err, store.ErrTooLarge) && !applied && len(accessor.GetManagedFields()) > 0 {
+		// As in insert.
+		accessor.SetManagedFields(nil)
+		return r.replace(ctx, w, applied, key, obj, accessor, oldAccessor, current)
+	}
 	if err != nil {
 		retry, err := r.lost(ctx, err)
 		return nil, retry, err

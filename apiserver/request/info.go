@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/sets"
 )
@@ -131,7 +132,7 @@ func verb(r *http.Request, info *Info) string {
 		return "delete"
 	case http.MethodGet, http.MethodHead:
 	default:
-		return strings.ToLower(r.Method)
+		return ""
 	}
 	if info.DeprecatedWatch {
 		return "watch"
@@ -141,7 +142,10 @@ func verb(r *http.Request, info *Info) string {
 	}
 	query := r.URL.Query()
 	v := "list"
-	if w := query.Get("watch"); w == "true" || w == "1" {
+	var watches bool
+	values := query["watch"]
+	// It fails for no value.
+	if _ = runtime.Convert_Slice_string_To_bool(&values, &watches, nil); watches {
 		v = "watch"
 	}
 	// A list narrowed to one name asks for that name: an authoriser may allow it

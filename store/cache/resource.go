@@ -106,6 +106,13 @@ func (r *Resource) Prefix() string { return r.prefix }
 // Ready is closed once the resource has been loaded.
 func (r *Resource) Ready() <-chan struct{} { return r.ready }
 
+// Oldest is the revision behind which a watch can still start.
+func (r *Resource) Oldest() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.floor
+}
+
 // index finds the number of a named index.
 func (r *Resource) index(name string) (int, bool) {
 	return slices.BinarySearch(r.indexNames, name)
