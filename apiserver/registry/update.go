@@ -23,7 +23,7 @@ import (
 )
 
 // maxTries bounds how often a write starts over because another came first.
-const maxTries = 64
+const maxTries = 256
 
 // Change is an update.
 type Change struct {

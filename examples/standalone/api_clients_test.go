@@ -264,8 +264,8 @@ func testOtherClients(t *testing.T, c *cluster) {
 		t.Errorf("a status: %+v, %v", pod, err)
 	}
 	wrong := []byte(`{"metadata":{"uid":"00000000-0000-0000-0000-000000000000"},"status":{"message":"x"}}`)
-	if _, err := pods.Patch(t.Context(), "managed", types.StrategicMergePatchType, wrong, metav1.PatchOptions{}, "status"); !apierrors.IsConflict(err) {
-		t.Errorf("a status for a pod of that name that is gone: %v, want a conflict", err)
+	if _, err := pods.Patch(t.Context(), "managed", types.StrategicMergePatchType, wrong, metav1.PatchOptions{}, "status"); !apierrors.IsInvalid(err) {
+		t.Errorf("a status for a pod of that name that is gone: %v, want it invalid: the UID cannot change", err)
 	}
 	gone, err := deletedPod(t.Context(), client, "managed")
 	if err != nil || gone.UID != pod.UID {

@@ -89,7 +89,7 @@ func testDiscovery(t *testing.T, c *cluster) {
 func testRefusals(t *testing.T, c *cluster) {
 	unknown := fmt.Sprintf(simplePod, "bad", ", foo: bar")
 	c.refuses(`strict decoding error: unknown field "spec.containers[0].foo"`, unknown, "apply", "-f", "-")
-	c.refuses(`strict decoding error: unknown field "spec.containers[0].foo"`, unknown, "apply", "--server-side", "-f", "-")
+	c.refuses(`.spec.containers[name="c"].foo: field not declared in schema`, unknown, "apply", "--server-side", "-f", "-")
 	if out, err := c.feed(unknown, "apply", "--validate=warn", "--dry-run=server", "-f", "-"); err != nil || !strings.Contains(out, `Warning: unknown field "spec.containers[0].foo"`) {
 		t.Errorf("a warning: %v\n%s", err, out)
 	}
@@ -204,7 +204,7 @@ func testPatching(t *testing.T, c *cluster) {
 		{types.MergePatchType, `{"spec":{"replicas":"a"}}`, "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"},
 		{types.StrategicMergePatchType, `{"spec":{"replicas":"a"}}`, `patch: Invalid value: "map[spec:map[replicas:a]]"`},
 		{types.MergePatchType, `{"metadata":{"name":"zz"}}`, "the name of the object (zz) does not match the name on the URL (web)"},
-		{types.MergePatchType, `{"metadata":{"uid":"zz"}}`, "Precondition failed: UID in precondition: zz"},
+		{types.MergePatchType, `{"metadata":{"uid":"zz"}}`, `metadata.uid: Invalid value: "zz": field is immutable`},
 		{types.MergePatchType, `{"metadata":{"resourceVersion":"1"}}`, "the object has been modified"},
 		{types.MergePatchType, `{"spec":{"selector":{"matchLabels":{"a":"b"}}}}`, "field is immutable"},
 	} {

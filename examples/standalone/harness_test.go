@@ -177,14 +177,15 @@ func (c *cluster) feed(stdin string, args ...string) (string, error) {
 		return "", err
 	}
 	err := cmd.Wait()
-	return strings.TrimSpace(withoutSkewWarning(out.String())), err
+	return strings.TrimSpace(withoutNotices(out.String())), err
 }
 
-// withoutSkewWarning drops what an old kubectl says of every newer server.
-func withoutSkewWarning(out string) string {
+// withoutNotices drops what kubectl says beside its answer: of every server newer
+// than itself, and of Endpoints, which are deprecated.
+func withoutNotices(out string) string {
 	var kept []string
 	for _, line := range strings.SplitAfter(out, "\n") {
-		if !strings.HasPrefix(line, "WARNING: version difference") {
+		if !strings.HasPrefix(line, "WARNING: version difference") && !strings.HasPrefix(line, "Warning: v1 Endpoints is deprecated") {
 			kept = append(kept, line)
 		}
 	}
