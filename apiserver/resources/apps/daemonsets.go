@@ -31,12 +31,14 @@ func daemonSets() *resource.Resource {
 		Strategy: resource.Strategy{
 			Default: typed.Default(defaultDaemonSet),
 			PrepareForCreate: func(req resource.Request, obj runtime.Object) {
+				podspec.DropDisabledTemplate(&obj.(*appsv1.DaemonSet).Spec.Template, nil)
 				halves.Create(req, obj)
 				setTemplateGeneration(obj.(*appsv1.DaemonSet), 1)
 			},
 			PrepareForUpdate: func(req resource.Request, obj, old runtime.Object) {
-				halves.Update(req, obj, old)
 				d, was := obj.(*appsv1.DaemonSet), old.(*appsv1.DaemonSet)
+				podspec.DropDisabledTemplate(&d.Spec.Template, &was.Spec.Template)
+				halves.Update(req, obj, old)
 				n := templateGeneration(was)
 				if !apiequality.Semantic.DeepEqual(d.Spec.Template, was.Spec.Template) {
 					n++
@@ -50,8 +52,11 @@ func daemonSets() *resource.Resource {
 				return rules.Immutable(d.Spec.Selector, old.Spec.Selector, field.NewPath("spec", "selector"))
 			}),
 			NameError: apivalidation.NameIsDNSSubdomain,
-			Warnings: typed.Warnings(func(d, _ *appsv1.DaemonSet) []string {
-				return podspec.Warnings(&d.Spec.Template.Spec, d.Spec.Template.Annotations, field.NewPath("spec", "template", "spec"))
+			Warnings: typed.Warnings(func(d, old *appsv1.DaemonSet) []string {
+				if old != nil && templateGeneration(d) == templateGeneration(old) {
+					return nil
+				}
+				return podspec.TemplateWarnings(&d.Spec.Template, field.NewPath("spec", "template"))
 			}),
 			AllowUnconditionalUpdate: true,
 			ResetFields:              statusReset(),

@@ -20,6 +20,7 @@ import (
 	"github.com/strake-io/strake/apiserver/resources/podspec"
 	"github.com/strake-io/strake/apiserver/resources/rules"
 	"github.com/strake-io/strake/apiserver/resources/scale"
+	"github.com/strake-io/strake/apiserver/resources/typed"
 )
 
 func deployments() *resource.Resource {
@@ -33,10 +34,12 @@ func deployments() *resource.Resource {
 			PrepareForCreate: func(_ resource.Request, obj runtime.Object) {
 				d := obj.(*appsv1.Deployment)
 				d.Status, d.Generation = appsv1.DeploymentStatus{}, 1
+				podspec.DropDisabledTemplate(&d.Spec.Template, nil)
 			},
 			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
 				d, was := obj.(*appsv1.Deployment), old.(*appsv1.Deployment)
 				d.Status, d.Generation = was.Status, was.Generation
+				podspec.DropDisabledTemplate(&d.Spec.Template, &was.Spec.Template)
 				// Annotations count: the controller copies them to its replica sets.
 				if !apiequality.Semantic.DeepEqual(d.Spec, was.Spec) || !maps.Equal(d.Annotations, was.Annotations) {
 					d.Generation++
@@ -46,15 +49,8 @@ func deployments() *resource.Resource {
 			ValidateUpdate: func(obj, old runtime.Object) field.ErrorList {
 				return rules.Immutable(obj.(*appsv1.Deployment).Spec.Selector, old.(*appsv1.Deployment).Spec.Selector, field.NewPath("spec", "selector"))
 			},
-			NameError: apivalidation.NameIsDNSSubdomain,
-			Warnings: func(obj, _ runtime.Object) []string {
-				d := obj.(*appsv1.Deployment)
-				out := podspec.Warnings(&d.Spec.Template.Spec, d.Spec.Template.Annotations, field.NewPath("spec", "template", "spec"))
-				if len(validation.IsDNS1123Label(d.Name)) > 0 && d.Name != "" {
-					out = append(out, fmt.Sprintf("metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: %v", validation.IsDNS1123Label(d.Name)))
-				}
-				return out
-			},
+			NameError:                apivalidation.NameIsDNSSubdomain,
+			Warnings:                 typed.Warnings(deploymentWarnings),
 			AllowUnconditionalUpdate: true,
 			ResetFields:              statusReset(),
 		},
@@ -73,6 +69,18 @@ func deployments() *resource.Resource {
 			}},
 		},
 	}
+}
+
+func deploymentWarnings(d, old *appsv1.Deployment) []string {
+	var out []string
+	if old == nil {
+		if messages := validation.IsDNS1123Label(d.Name); len(messages) > 0 {
+			out = append(out, fmt.Sprintf("metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: %v", messages))
+		}
+	} else if d.Generation == old.Generation {
+		return nil
+	}
+	return append(out, podspec.TemplateWarnings(&d.Spec.Template, field.NewPath("spec", "template"))...)
 }
 
 func defaultDeployment(d *appsv1.Deployment) {

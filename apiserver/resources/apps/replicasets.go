@@ -19,6 +19,7 @@ import (
 	"github.com/strake-io/strake/apiserver/resources/podspec"
 	"github.com/strake-io/strake/apiserver/resources/rules"
 	"github.com/strake-io/strake/apiserver/resources/scale"
+	"github.com/strake-io/strake/apiserver/resources/typed"
 )
 
 func replicaSets() *resource.Resource {
@@ -38,10 +39,12 @@ func replicaSets() *resource.Resource {
 			PrepareForCreate: func(_ resource.Request, obj runtime.Object) {
 				rs := obj.(*appsv1.ReplicaSet)
 				rs.Status, rs.Generation = appsv1.ReplicaSetStatus{}, 1
+				podspec.DropDisabledTemplate(&rs.Spec.Template, nil)
 			},
 			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
 				rs, was := obj.(*appsv1.ReplicaSet), old.(*appsv1.ReplicaSet)
 				rs.Status, rs.Generation = was.Status, was.Generation
+				podspec.DropDisabledTemplate(&rs.Spec.Template, &was.Spec.Template)
 				if !apiequality.Semantic.DeepEqual(rs.Spec, was.Spec) {
 					rs.Generation++
 				}
@@ -56,10 +59,12 @@ func replicaSets() *resource.Resource {
 				return rules.Immutable(obj.(*appsv1.ReplicaSet).Spec.Selector, old.(*appsv1.ReplicaSet).Spec.Selector, field.NewPath("spec", "selector"))
 			},
 			NameError: apivalidation.NameIsDNSSubdomain,
-			Warnings: func(obj, _ runtime.Object) []string {
-				rs := obj.(*appsv1.ReplicaSet)
-				return podspec.Warnings(&rs.Spec.Template.Spec, rs.Spec.Template.Annotations, field.NewPath("spec", "template", "spec"))
-			},
+			Warnings: typed.Warnings(func(rs, old *appsv1.ReplicaSet) []string {
+				if old != nil && rs.Generation == old.Generation {
+					return nil
+				}
+				return podspec.TemplateWarnings(&rs.Spec.Template, field.NewPath("spec", "template"))
+			}),
 			AllowUnconditionalUpdate: true,
 			ResetFields:              statusReset(),
 		},

@@ -32,16 +32,25 @@ func statefulSets() *resource.Resource {
 		Categories: []string{"all"}, Namespaced: true, StoragePrefix: "statefulsets",
 		New: typed.New[appsv1.StatefulSet], NewList: typed.New[appsv1.StatefulSetList],
 		Strategy: resource.Strategy{
-			Default:          typed.Default(defaultStatefulSet),
-			PrepareForCreate: halves.Create,
-			PrepareForUpdate: halves.Update,
+			Default: typed.Default(defaultStatefulSet),
+			PrepareForCreate: func(req resource.Request, obj runtime.Object) {
+				dropDisabled(obj.(*appsv1.StatefulSet), nil)
+				halves.Create(req, obj)
+			},
+			PrepareForUpdate: func(req resource.Request, obj, old runtime.Object) {
+				dropDisabled(obj.(*appsv1.StatefulSet), old.(*appsv1.StatefulSet))
+				halves.Update(req, obj, old)
+			},
 			Validate: typed.Validate(func(s *appsv1.StatefulSet) field.ErrorList {
 				return validateStatefulSet(&s.Spec, field.NewPath("spec"))
 			}),
 			ValidateUpdate: typed.Change(validateStatefulSetUpdate),
 			NameError:      apivalidation.NameIsDNSLabel,
-			Warnings: typed.Warnings(func(s, _ *appsv1.StatefulSet) []string {
-				out := podspec.Warnings(&s.Spec.Template.Spec, s.Spec.Template.Annotations, field.NewPath("spec", "template", "spec"))
+			Warnings: typed.Warnings(func(s, old *appsv1.StatefulSet) []string {
+				if old != nil && s.Generation == old.Generation {
+					return nil
+				}
+				out := podspec.TemplateWarnings(&s.Spec.Template, field.NewPath("spec", "template"))
 				if ptr.Deref(s.Spec.RevisionHistoryLimit, 0) < 0 {
 					out = append(out, "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended")
 				}
@@ -71,6 +80,15 @@ func statefulSets() *resource.Resource {
 			}),
 		},
 	}
+}
+
+// dropDisabled clears what v1.37 does not serve by default.
+func dropDisabled(s, old *appsv1.StatefulSet) {
+	if old == nil {
+		podspec.DropDisabledTemplate(&s.Spec.Template, nil)
+		return
+	}
+	podspec.DropDisabledTemplate(&s.Spec.Template, &old.Spec.Template)
 }
 
 func defaultStatefulSet(s *appsv1.StatefulSet) {

@@ -10,6 +10,8 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
@@ -27,9 +29,15 @@ func cronJobs() *resource.Resource {
 		Namespaced: true, StoragePrefix: "cronjobs",
 		New: typed.New[batchv1.CronJob], NewList: typed.New[batchv1.CronJobList],
 		Strategy: resource.Strategy{
-			Default:          typed.Default(defaultCronJob),
-			PrepareForCreate: halves.Create,
-			PrepareForUpdate: halves.Update,
+			Default: typed.Default(defaultCronJob),
+			PrepareForCreate: func(req resource.Request, obj runtime.Object) {
+				dropDisabled(&obj.(*batchv1.CronJob).Spec.JobTemplate.Spec, nil)
+				halves.Create(req, obj)
+			},
+			PrepareForUpdate: func(req resource.Request, obj, old runtime.Object) {
+				dropDisabled(&obj.(*batchv1.CronJob).Spec.JobTemplate.Spec, &old.(*batchv1.CronJob).Spec.JobTemplate.Spec)
+				halves.Update(req, obj, old)
+			},
 			Validate: typed.Validate(func(c *batchv1.CronJob) field.ErrorList {
 				return append(validateCronJob(c), cronNameErrors(c.Name)...)
 			}),
@@ -44,8 +52,15 @@ func cronJobs() *resource.Resource {
 				return validateCronJob(c)
 			}),
 			NameError: apivalidation.NameIsDNSSubdomain,
-			Warnings: typed.Warnings(func(c, _ *batchv1.CronJob) []string {
+			Warnings: typed.Warnings(func(c, old *batchv1.CronJob) []string {
 				var out []string
+				if old == nil {
+					if messages := validation.IsDNS1123Label(c.Name); len(messages) > 0 {
+						out = append(out, fmt.Sprintf("metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: %v", messages))
+					}
+				} else if c.Generation == old.Generation {
+					return nil
+				}
 				if zoned(c.Spec.Schedule) {
 					out = append(out, fmt.Sprintf("cannot use %s or %s in %s, use %s instead", "TZ", "CRON_TZ", "spec.schedule", "spec.timeZone"))
 				}

@@ -31,16 +31,23 @@ func jobs() *resource.Resource {
 		Strategy: resource.Strategy{
 			Default: typed.Default(defaultJob),
 			PrepareForCreate: func(req resource.Request, obj runtime.Object) {
+				dropDisabled(&obj.(*batchv1.Job).Spec, nil)
 				halves.Create(req, obj)
 				generateSelector(obj.(*batchv1.Job))
 			},
-			PrepareForUpdate: halves.Update,
-			Validate:         typed.Validate(validateJob),
-			ValidateUpdate:   typed.Change(validateJobUpdate),
-			NameError:        apivalidation.NameIsDNSSubdomain,
-			Warnings: typed.Warnings(func(j, _ *batchv1.Job) []string {
+			PrepareForUpdate: func(req resource.Request, obj, old runtime.Object) {
+				dropDisabled(&obj.(*batchv1.Job).Spec, &old.(*batchv1.Job).Spec)
+				halves.Update(req, obj, old)
+			},
+			Validate:       typed.Validate(validateJob),
+			ValidateUpdate: typed.Change(validateJobUpdate),
+			NameError:      apivalidation.NameIsDNSSubdomain,
+			Warnings: typed.Warnings(func(j, old *batchv1.Job) []string {
 				var out []string
-				if messages := validation.IsDNS1123Label(j.Name); len(messages) > 0 && j.Name != "" {
+				if old != nil && j.Generation == old.Generation {
+					return nil
+				}
+				if messages := validation.IsDNS1123Label(j.Name); len(messages) > 0 && old == nil {
 					out = append(out, fmt.Sprintf("metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: %v", messages))
 				}
 				return append(out, jobWarnings(&j.Spec, field.NewPath("spec"))...)
@@ -55,8 +62,20 @@ func jobs() *resource.Resource {
 			return fields.Set{"status.successful": strconv.Itoa(int(j.Status.Succeeded))}
 		}),
 		Subresources: []resource.Subresource{typed.StatusView(halves, func(j, old *batchv1.Job) field.ErrorList {
-			return validateJobStatus(&j.Status, &old.Status, field.NewPath("status"))
+			return validateJobStatus(j, old, field.NewPath("status"))
 		})},
+	}
+}
+
+// dropDisabled clears what v1.37 does not serve by default; old is nil on create.
+func dropDisabled(s, old *batchv1.JobSpec) {
+	var was *corev1.PodTemplateSpec
+	if old != nil {
+		was = &old.Template
+	}
+	podspec.DropDisabledTemplate(&s.Template, was)
+	if s.Scheduling != nil && (old == nil || old.Scheduling == nil) {
+		s.Scheduling = nil
 	}
 }
 
@@ -140,7 +159,7 @@ func jobWarnings(s *batchv1.JobSpec, path *field.Path) []string {
 		ptr.Deref(s.Parallelism, 0) > limitedParallelism {
 		out = append(out, "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail")
 	}
-	return append(out, podspec.Warnings(&s.Template.Spec, s.Template.Annotations, path.Child("template", "spec"))...)
+	return append(out, podspec.TemplateWarnings(&s.Template, path.Child("template"))...)
 }
 
 func jobColumns() []metav1.TableColumnDefinition {
@@ -177,15 +196,6 @@ func jobState(j *batchv1.Job) string {
 		return "SuccessCriteriaMet"
 	}
 	return "Running"
-}
-
-func hasCondition(s *batchv1.JobStatus, of batchv1.JobConditionType) bool {
-	for _, c := range s.Conditions {
-		if c.Type == of {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
 }
 
 func jobCompletions(j *batchv1.Job) string {

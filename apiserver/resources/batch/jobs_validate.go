@@ -199,11 +199,12 @@ func validateCompletionsUpdate(now, was *batchv1.JobSpec, path *field.Path) fiel
 	return nil
 }
 
-// validateJobTemplateUpdate: until a suspended job has started, where its pods go
-// and what they need may still be changed (KEP-2926).
+// validateJobTemplateUpdate: while a suspended job has no pods, where they go and
+// what they need may still be changed (KEP-2926, KEP-5440).
 func validateJobTemplateUpdate(j, old *batchv1.Job, path *field.Path) field.ErrorList {
 	now, was := &j.Spec.Template, &old.Spec.Template
-	if !ptr.Deref(old.Spec.Suspend, false) || old.Status.StartTime != nil {
+	idle := old.Status.Active == 0 && (old.Status.StartTime == nil || hasCondition(&old.Status, batchv1.JobSuspended))
+	if !ptr.Deref(old.Spec.Suspend, false) || !idle {
 		return rules.Immutable(*now, *was, path)
 	}
 	as := was.DeepCopy()
@@ -227,64 +228,8 @@ func validateJobTemplateUpdate(j, old *batchv1.Job, path *field.Path) field.Erro
 			as.Spec.InitContainers[i].Resources = now.Spec.InitContainers[i].Resources
 		}
 	}
+	if errs := rules.Immutable(now.Spec, as.Spec, path.Child("spec")); len(errs) > 0 {
+		return errs
+	}
 	return rules.Immutable(*now, *as, path)
-}
-
-func validateJobStatus(s, old *batchv1.JobStatus, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	for _, one := range []struct {
-		name  string
-		value int32
-	}{
-		{"active", s.Active}, {"succeeded", s.Succeeded}, {"failed", s.Failed},
-		{"ready", ptr.Deref(s.Ready, 0)}, {"terminating", ptr.Deref(s.Terminating, 0)},
-	} {
-		errs = append(errs, rules.NonNegative(int64(one.value), path.Child(one.name))...)
-	}
-	if pods := s.UncountedTerminatedPods; pods != nil {
-		at := path.Child("uncountedTerminatedPods")
-		seen := map[string]bool{}
-		for i, uid := range pods.Succeeded {
-			if uid == "" {
-				errs = append(errs, field.Invalid(at.Child("succeeded").Index(i), uid, "must not be empty"))
-			} else if seen[string(uid)] {
-				errs = append(errs, field.Duplicate(at.Child("succeeded").Index(i), uid))
-			}
-			seen[string(uid)] = true
-		}
-		for i, uid := range pods.Failed {
-			if uid == "" {
-				errs = append(errs, field.Invalid(at.Child("failed").Index(i), uid, "must not be empty"))
-			} else if seen[string(uid)] {
-				errs = append(errs, field.Duplicate(at.Child("failed").Index(i), uid))
-			}
-			seen[string(uid)] = true
-		}
-	}
-	conditions := path.Child("conditions")
-	complete, failed := hasCondition(s, batchv1.JobComplete), hasCondition(s, batchv1.JobFailed)
-	if complete && failed {
-		errs = append(errs, field.Invalid(conditions, field.OmitValueType{}, "cannot set Complete=True and Failed=true conditions"))
-	}
-	for _, of := range []batchv1.JobConditionType{batchv1.JobComplete, batchv1.JobFailed, batchv1.JobFailureTarget, batchv1.JobSuccessCriteriaMet} {
-		if hasCondition(old, of) && !hasCondition(s, of) {
-			errs = append(errs, field.Invalid(conditions, field.OmitValueType{}, fmt.Sprintf("cannot disable the terminal %s=True condition", of)))
-		}
-	}
-	if (complete || failed) && s.Active > 0 {
-		errs = append(errs, field.Invalid(path.Child("active"), s.Active, "active>0 is invalid for finished job"))
-	}
-	if s.CompletionTime != nil && !complete {
-		errs = append(errs, field.Invalid(path.Child("completionTime"), s.CompletionTime, "completionTime can only be set for Complete jobs"))
-	}
-	if s.CompletionTime == nil && complete {
-		errs = append(errs, field.Required(path.Child("completionTime"), "completionTime is required for Complete jobs"))
-	}
-	if s.StartTime == nil && (complete || failed) {
-		errs = append(errs, field.Required(path.Child("startTime"), "startTime is required for finished job"))
-	}
-	if s.StartTime != nil && s.CompletionTime != nil && s.CompletionTime.Before(s.StartTime) {
-		errs = append(errs, field.Invalid(path.Child("completionTime"), s.CompletionTime, "completionTime cannot be set before startTime"))
-	}
-	return errs
 }

@@ -148,10 +148,23 @@ func validateSuccessPolicy(s *batchv1.JobSpec, path *field.Path) field.ErrorList
 // countIndexes reads a list of indexes and intervals ("1,3-5"), which must rise and
 // stay below completions, and counts them.
 func countIndexes(text string, completions int32) (int32, error) {
-	if text == "" {
-		return 0, nil
+	spans, err := readIndexes(text, completions)
+	n := int32(0)
+	for _, s := range spans {
+		n += s.last - s.first + 1
 	}
-	n, last := int32(0), int32(-1)
+	return n, err
+}
+
+// span is an interval of indexes, both ends in it.
+type span struct{ first, last int32 }
+
+func readIndexes(text string, completions int32) ([]span, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var spans []span
+	last := int32(-1)
 	for _, part := range strings.Split(text, ",") {
 		from, to, interval := strings.Cut(part, "-")
 		if !interval {
@@ -159,22 +172,45 @@ func countIndexes(text string, completions int32) (int32, error) {
 		}
 		first, err := index(from, completions)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		end, err := index(to, completions)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		if first <= last {
-			return 0, fmt.Errorf("non-increasing order, previous: %d, current: %d", last, first)
+			return nil, fmt.Errorf("non-increasing order, previous: %d, current: %d", last, first)
 		}
 		if interval && end <= first {
-			return 0, fmt.Errorf("non-increasing order, previous: %d, current: %d", first, end)
+			return nil, fmt.Errorf("non-increasing order, previous: %d, current: %d", first, end)
 		}
-		n += end - first + 1
+		spans = append(spans, span{first, end})
 		last = end
 	}
-	return n, nil
+	return spans, nil
+}
+
+// commonIndex is the first index that is in both lists; malformed ones have none.
+func commonIndex(a, b string, completions int32) (int32, bool) {
+	x, err := readIndexes(a, completions)
+	if err != nil {
+		return 0, false
+	}
+	y, err := readIndexes(b, completions)
+	if err != nil {
+		return 0, false
+	}
+	for len(x) > 0 && len(y) > 0 {
+		switch {
+		case x[0].last < y[0].first:
+			x = x[1:]
+		case y[0].last < x[0].first:
+			y = y[1:]
+		default:
+			return max(x[0].first, y[0].first), true
+		}
+	}
+	return 0, false
 }
 
 func index(text string, completions int32) (int32, error) {

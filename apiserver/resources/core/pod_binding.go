@@ -99,6 +99,7 @@ func assign(pod *corev1.Pod, binding *corev1.Binding, now metav1.Time) error {
 		return fmt.Errorf("pod %v has non-empty .spec.schedulingGates", pod.Name)
 	}
 	pod.Spec.NodeName = binding.Target.Name
+	pod.Status.NominatedNodeName = ""
 	for k, v := range binding.Annotations {
 		if pod.Annotations == nil {
 			pod.Annotations = map[string]string{}

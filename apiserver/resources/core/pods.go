@@ -1,6 +1,7 @@
 package core
 
 import (
+	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -9,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
@@ -25,10 +27,7 @@ func pods(proxy NodeProxy) *resource.Resource {
 		Strategy: resource.Strategy{
 			Default: func(obj runtime.Object) { podspec.DefaultPod(obj.(*corev1.Pod)) },
 			PrepareForCreate: func(_ resource.Request, obj runtime.Object) {
-				pod := obj.(*corev1.Pod)
-				admitPod(pod)
-				pod.Generation = 1
-				pod.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: podspec.QOSClass(pod)}
+				preparePod(obj.(*corev1.Pod))
 			},
 			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
 				preparePodUpdate(obj.(*corev1.Pod), old.(*corev1.Pod))
@@ -89,8 +88,24 @@ func withoutEphemeral(pod *corev1.Pod) *corev1.Pod {
 	return &p
 }
 
+func preparePod(pod *corev1.Pod) {
+	admitPod(pod)
+	pod.Generation = 1
+	pod.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: podspec.QOSClass(pod)}
+	podspec.DropDisabled(&pod.Spec, nil)
+	if len(pod.Spec.SchedulingGates) > 0 {
+		setCondition(&pod.Status, corev1.PodCondition{
+			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, LastTransitionTime: metav1.Now(),
+			Reason: corev1.PodReasonSchedulingGated, Message: "Scheduling is blocked due to non-empty scheduling gates",
+		})
+	}
+	podspec.MergeLabelKeys(pod)
+	podspec.FollowAppArmor(pod)
+}
+
 func preparePodUpdate(pod, old *corev1.Pod) {
 	pod.Status = old.Status
+	podspec.DropDisabled(&pod.Spec, &old.Spec)
 	podspec.KeepServerChoices(pod, old)
 	tolerateLostNode(&pod.Spec)
 	pod.Generation = old.Generation
@@ -108,6 +123,7 @@ func preparePodStatus(pod, old *corev1.Pod) {
 	if pod.Status.QOSClass == "" {
 		pod.Status.QOSClass = old.Status.QOSClass
 	}
+	keepObservedGenerations(&pod.Status, &old.Status)
 	// podIP and the first of podIPs are one field; the older spelling wins where
 	// an old agent sends only that.
 	s := &pod.Status
@@ -119,9 +135,26 @@ func preparePodStatus(pod, old *corev1.Pod) {
 	}
 }
 
-func podWarnings(obj, _ runtime.Object) []string {
+// podWarnings: few people write to a pod that exists, and node agents do often, so
+// that then only addresses are looked at.
+func podWarnings(obj, old runtime.Object) []string {
 	pod := obj.(*corev1.Pod)
-	return podspec.Warnings(&pod.Spec, pod.Annotations, field.NewPath("spec"))
+	if old == nil {
+		return podspec.PodWarnings(pod)
+	}
+	var out []string
+	was := &old.(*corev1.Pod).Status
+	if !slices.Equal(pod.Status.PodIPs, was.PodIPs) {
+		for i, ip := range pod.Status.PodIPs {
+			out = append(out, validation.GetWarningsForIP(field.NewPath("status", "podIPs").Index(i).Child("ip"), ip.IP)...)
+		}
+	}
+	if !slices.Equal(pod.Status.HostIPs, was.HostIPs) {
+		for i, ip := range pod.Status.HostIPs {
+			out = append(out, validation.GetWarningsForIP(field.NewPath("status", "hostIPs").Index(i).Child("ip"), ip.IP)...)
+		}
+	}
+	return out
 }
 
 // podGracePeriod: what the request says, else what the pod says; at once where

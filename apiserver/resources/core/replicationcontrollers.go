@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/strake-io/strake/apiserver/resources/podspec"
 	"github.com/strake-io/strake/apiserver/resources/rules"
 	"github.com/strake-io/strake/apiserver/resources/scale"
+	"github.com/strake-io/strake/apiserver/resources/typed"
 )
 
 func replicationControllers() *resource.Resource {
@@ -33,10 +35,12 @@ func replicationControllers() *resource.Resource {
 			PrepareForCreate: func(_ resource.Request, obj runtime.Object) {
 				rc := obj.(*corev1.ReplicationController)
 				rc.Status, rc.Generation = corev1.ReplicationControllerStatus{}, 1
+				podspec.DropDisabledTemplate(rc.Spec.Template, nil)
 			},
 			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
 				rc, was := obj.(*corev1.ReplicationController), old.(*corev1.ReplicationController)
 				rc.Status, rc.Generation = was.Status, was.Generation
+				podspec.DropDisabledTemplate(rc.Spec.Template, was.Spec.Template)
 				if !apiequality.Semantic.DeepEqual(rc.Spec, was.Spec) {
 					rc.Generation++
 				}
@@ -44,14 +48,8 @@ func replicationControllers() *resource.Resource {
 			Validate: func(obj runtime.Object) field.ErrorList {
 				return validateController(obj.(*corev1.ReplicationController))
 			},
-			NameError: apivalidation.NameIsDNSSubdomain,
-			Warnings: func(obj, _ runtime.Object) []string {
-				rc := obj.(*corev1.ReplicationController)
-				if rc.Spec.Template == nil {
-					return nil
-				}
-				return podspec.Warnings(&rc.Spec.Template.Spec, rc.Spec.Template.Annotations, field.NewPath("spec", "template", "spec"))
-			},
+			NameError:                apivalidation.NameIsDNSSubdomain,
+			Warnings:                 typed.Warnings(controllerWarnings),
 			AllowUnconditionalUpdate: true,
 			// The oldest of the workloads leaves its pods behind, as it did before
 			// garbage collection was known.
@@ -75,6 +73,21 @@ func replicationControllers() *resource.Resource {
 			}},
 		},
 	}
+}
+
+func controllerWarnings(rc, old *corev1.ReplicationController) []string {
+	var out []string
+	if old == nil {
+		if messages := validation.IsDNS1123Label(rc.Name); len(messages) > 0 {
+			out = append(out, fmt.Sprintf("metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: %v", messages))
+		}
+	} else if rc.Generation == old.Generation {
+		return nil
+	}
+	if rc.Spec.Template == nil {
+		return out
+	}
+	return append(out, podspec.TemplateWarnings(rc.Spec.Template, field.NewPath("spec", "template"))...)
 }
 
 func defaultController(rc *corev1.ReplicationController) {

@@ -17,7 +17,7 @@ import (
 
 // DefaultPod fills what a pod leaves out. Beyond what [DefaultTemplate] does,
 // requests follow limits, host ports follow container ports on the host
-// network, and service links are on.
+// network, service links are on, and a negative grace period is one second.
 func DefaultPod(pod *corev1.Pod) {
 	spec := &pod.Spec
 	DefaultSpec(spec)
@@ -28,6 +28,9 @@ func DefaultPod(pod *corev1.Pod) {
 		requestsFromLimits(&spec.InitContainers[i].Resources)
 	}
 	defaultPodRequests(pod)
+	if t := spec.TerminationGracePeriodSeconds; t != nil && *t < 0 {
+		spec.TerminationGracePeriodSeconds = ptr.To(int64(1))
+	}
 	if spec.EnableServiceLinks == nil {
 		spec.EnableServiceLinks = ptr.To(corev1.DefaultEnableServiceLinks)
 	}

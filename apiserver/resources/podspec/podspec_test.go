@@ -328,7 +328,7 @@ func TestValidatePodUpdate(t *testing.T) {
 		},
 		"new gate": {
 			now:  func(s *corev1.PodSpec) { s.SchedulingGates = []corev1.PodSchedulingGate{{Name: "g"}} },
-			want: "spec.schedulingGates[0]: Forbidden: only deletion is allowed, but found new scheduling gate 'g'",
+			want: "spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate 'g'",
 		},
 		"selector of a gated pod": {
 			old: func(s *corev1.PodSpec) { s.SchedulingGates = []corev1.PodSchedulingGate{{Name: "g"}} },
@@ -411,7 +411,7 @@ func FuzzValidate(f *testing.F) {
 		ValidatePod(&pod)
 		ValidatePodUpdate(&pod, &old)
 		ValidateEphemeralUpdate(&pod, &old)
-		Warnings(&pod.Spec, pod.Annotations, field.NewPath("spec"))
+		PodWarnings(&pod)
 		QOSClass(&pod)
 		DefaultPod(&pod)
 		once := pod.DeepCopy()

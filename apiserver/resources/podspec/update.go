@@ -5,9 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 )
@@ -27,17 +27,21 @@ var updatable = []string{
 // and, before it is scheduled, its gates and where it may go.
 func ValidatePodUpdate(pod, old *corev1.Pod) field.ErrorList {
 	path := field.NewPath("spec")
-	var errs field.ErrorList
+	errs := validateAnnotationChange(pod.Annotations, old.Annotations, field.NewPath("metadata", "annotations"))
 	if len(pod.Spec.Containers) != len(old.Spec.Containers) {
 		return append(errs, field.Forbidden(path.Child("containers"), "pod updates may not add or remove containers"))
 	}
 	if len(pod.Spec.InitContainers) != len(old.Spec.InitContainers) {
 		return append(errs, field.Forbidden(path.Child("initContainers"), "pod updates may not add or remove containers"))
 	}
-	errs = append(errs, validateDeadlineUpdate(pod.Spec.ActiveDeadlineSeconds, old.Spec.ActiveDeadlineSeconds, path.Child("activeDeadlineSeconds"))...)
+	if bad, final := validateDeadlineUpdate(pod.Spec.ActiveDeadlineSeconds, old.Spec.ActiveDeadlineSeconds, path.Child("activeDeadlineSeconds")); len(bad) > 0 {
+		if errs = append(errs, bad...); final {
+			return errs
+		}
+	}
 	errs = append(errs, onlyMoreTolerations(pod.Spec.Tolerations, old.Spec.Tolerations, path.Child("tolerations"))...)
 	errs = append(errs, onlyFewerGates(pod.Spec.SchedulingGates, old.Spec.SchedulingGates, path.Child("schedulingGates"))...)
-	if len(errs) > 0 {
+	if apiequality.Semantic.DeepEqual(pod.Spec, old.Spec) {
 		return errs
 	}
 	// What may change is made equal; whatever differs then may not.
@@ -55,60 +59,82 @@ func ValidatePodUpdate(pod, old *corev1.Pod) field.ErrorList {
 		munged.TerminationGracePeriodSeconds = o
 	}
 	if len(old.Spec.SchedulingGates) > 0 {
-		if !addsOnly(munged.NodeSelector, old.Spec.NodeSelector) {
-			return field.ErrorList{field.Invalid(path.Child("nodeSelector"), munged.NodeSelector, "only additions to spec.nodeSelector are allowed (no mutations or deletions)")}
-		}
-		munged.NodeSelector = old.Spec.NodeSelector
-		if narrows(munged.Affinity, old.Spec.Affinity) {
-			munged.Affinity = old.Spec.Affinity
-		}
+		errs = append(errs, onlyNarrows(munged, &old.Spec, path)...)
 	}
 	if !apiequality.Semantic.DeepEqual(*munged, old.Spec) {
 		errs = append(errs, field.Forbidden(path, fmt.Sprintf("pod updates may not change fields other than %s\n%v",
-			strings.Join(updatable, ","), cmp.Diff(old.Spec, *munged))))
+			strings.Join(updatable, ","), diff.Diff(old.Spec, *munged))))
 	}
 	return errs
 }
 
-// narrows says that a gated pod's affinity changed only in its node affinity,
-// where there was none that it must keep.
-func narrows(a, old *corev1.Affinity) bool {
-	if a == nil || a.NodeAffinity == nil {
-		return apiequality.Semantic.DeepEqual(a, old)
-	}
-	var was corev1.Affinity
-	if old != nil {
-		was = *old
-	}
-	if !apiequality.Semantic.DeepEqual(a.PodAffinity, was.PodAffinity) || !apiequality.Semantic.DeepEqual(a.PodAntiAffinity, was.PodAntiAffinity) {
-		return false
-	}
-	if was.NodeAffinity == nil || was.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution == nil {
-		return true
-	}
-	before, now := was.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution, a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution
-	if now == nil || len(now.NodeSelectorTerms) != len(before.NodeSelectorTerms) {
-		return false
-	}
-	// The terms are alternatives: each may demand more, none may demand less.
-	for i := range before.NodeSelectorTerms {
-		b, n := before.NodeSelectorTerms[i], now.NodeSelectorTerms[i]
-		if len(b.MatchExpressions) == 0 && len(b.MatchFields) == 0 {
-			// An empty term matches nothing; it may not come to match something.
-			if len(n.MatchExpressions) > 0 || len(n.MatchFields) > 0 {
-				return false
-			}
-			continue
+// onlyNarrows checks that a gated pod comes to fit on fewer nodes, not on others, and
+// gives munged the old node selector and node affinity.
+func onlyNarrows(munged, old *corev1.PodSpec, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if !apiequality.Semantic.DeepEqual(munged.NodeSelector, old.NodeSelector) {
+		if !addsOnly(munged.NodeSelector, old.NodeSelector) {
+			errs = append(errs, field.Invalid(path.Child("nodeSelector"), munged.NodeSelector, "only additions to spec.nodeSelector are allowed (no mutations or deletions)"))
 		}
-		if !extends(n.MatchExpressions, b.MatchExpressions) || !extends(n.MatchFields, b.MatchFields) {
-			return false
+		munged.NodeSelector = old.NodeSelector
+	}
+	now, was := nodeAffinity(munged), nodeAffinity(old)
+	if apiequality.Semantic.DeepEqual(now, was) {
+		return errs
+	}
+	errs = append(errs, onlyNarrowsAffinity(now, was, path.Child("affinity", "nodeAffinity"))...)
+	switch a := munged.Affinity; {
+	case a == nil:
+		munged.Affinity = &corev1.Affinity{NodeAffinity: was}
+	case old.Affinity == nil && a.PodAffinity == nil && a.PodAntiAffinity == nil:
+		munged.Affinity = nil
+	default:
+		a.NodeAffinity = was
+	}
+	return errs
+}
+
+func nodeAffinity(spec *corev1.PodSpec) *corev1.NodeAffinity {
+	if spec.Affinity == nil {
+		return nil
+	}
+	return spec.Affinity.NodeAffinity
+}
+
+// onlyNarrowsAffinity: the terms are alternatives, so none may be added, and each may
+// demand more, but not less.
+func onlyNarrowsAffinity(now, old *corev1.NodeAffinity, path *field.Path) field.ErrorList {
+	if old == nil || old.RequiredDuringSchedulingIgnoredDuringExecution == nil {
+		return nil
+	}
+	before := old.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms
+	var after []corev1.NodeSelectorTerm
+	if now != nil && now.RequiredDuringSchedulingIgnoredDuringExecution != nil {
+		after = now.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms
+	}
+	at := path.Child("requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
+	if len(before) > 0 && len(before) != len(after) {
+		return field.ErrorList{field.Invalid(at, after, "no additions/deletions to non-empty NodeSelectorTerms list are allowed")}
+	}
+	var errs field.ErrorList
+	for i := range before {
+		if !extendsTerm(&after[i], &before[i]) {
+			errs = append(errs, field.Invalid(at.Index(i), after[i], "only additions are allowed (no mutations or deletions)"))
 		}
 	}
-	return true
+	return errs
+}
+
+func extendsTerm(now, before *corev1.NodeSelectorTerm) bool {
+	if len(before.MatchExpressions) == 0 && len(before.MatchFields) == 0 {
+		// An empty term matches nothing; it may not come to match something.
+		return len(now.MatchExpressions) == 0 && len(now.MatchFields) == 0
+	}
+	return extends(now.MatchExpressions, before.MatchExpressions) && extends(now.MatchFields, before.MatchFields)
 }
 
 func extends(now, before []corev1.NodeSelectorRequirement) bool {
-	return len(now) >= len(before) && apiequality.Semantic.DeepEqual(now[:len(before):len(before)], before) || len(before) == 0
+	return len(before) == 0 || len(now) >= len(before) && apiequality.Semantic.DeepEqual(now[:len(before):len(before)], before)
 }
 
 func addsOnly(now, before map[string]string) bool {
@@ -120,20 +146,21 @@ func addsOnly(now, before map[string]string) bool {
 	return true
 }
 
-func validateDeadlineUpdate(now, old *int64, path *field.Path) field.ErrorList {
+// validateDeadlineUpdate: final says that nothing else is worth checking.
+func validateDeadlineUpdate(now, old *int64, path *field.Path) (errs field.ErrorList, final bool) {
 	if now != nil {
 		if *now < 0 || *now > 1<<31-1 {
-			return field.ErrorList{field.Invalid(path, *now, "must be between 0 and 2147483647, inclusive")}
+			return field.ErrorList{field.Invalid(path, *now, "must be between 0 and 2147483647, inclusive")}, true
 		}
 		if old != nil && *old < *now {
-			return field.ErrorList{field.Invalid(path, *now, "must be less than or equal to previous value")}
+			return field.ErrorList{field.Invalid(path, *now, "must be less than or equal to previous value")}, true
 		}
-		return nil
+		return nil, false
 	}
 	if old != nil {
-		return field.ErrorList{field.Invalid(path, now, "must not update from a positive integer to nil value")}
+		return field.ErrorList{field.Invalid(path, now, "must not update from a positive integer to nil value")}, false
 	}
-	return nil
+	return nil, false
 }
 
 // onlyMoreTolerations: each old one is still there, at most with other seconds.
@@ -159,7 +186,7 @@ func onlyFewerGates(now, old []corev1.PodSchedulingGate, path *field.Path) field
 	var errs field.ErrorList
 	for i, g := range now {
 		if !had[g.Name] {
-			errs = append(errs, field.Forbidden(path.Index(i), fmt.Sprintf("only deletion is allowed, but found new scheduling gate '%s'", g.Name)))
+			errs = append(errs, field.Forbidden(path.Index(i).Child("name"), fmt.Sprintf("only deletion is allowed, but found new scheduling gate '%s'", g.Name)))
 		}
 	}
 	return errs
@@ -181,7 +208,7 @@ func ValidateEphemeralUpdate(pod, old *corev1.Pod) field.ErrorList {
 		case !ok:
 			errs = append(errs, field.Forbidden(path, fmt.Sprintf("existing ephemeral containers %q may not be removed\n", o.Name)))
 		case !apiequality.Semantic.DeepEqual(n, o):
-			errs = append(errs, field.Forbidden(path, fmt.Sprintf("existing ephemeral containers %q may not be changed\n%v", o.Name, cmp.Diff(o, n))))
+			errs = append(errs, field.Forbidden(path, fmt.Sprintf("existing ephemeral containers %q may not be changed\n%v", o.Name, diff.Diff(o, n))))
 		}
 	}
 	return errs

@@ -35,7 +35,8 @@ func ValidatePod(pod *corev1.Pod) field.ErrorList {
 	if len(pod.Spec.EphemeralContainers) > 0 {
 		errs = append(errs, field.Forbidden(path.Child("ephemeralContainers"), "cannot be set on create"))
 	}
-	return errs
+	errs = append(errs, validateAnnotations(pod.Annotations, &pod.Spec, field.NewPath("metadata", "annotations"))...)
+	return append(errs, validateAppArmorMatch(pod, path)...)
 }
 
 // ValidateTemplate checks a pod template.
@@ -43,6 +44,7 @@ func ValidateTemplate(t *corev1.PodTemplateSpec, path *field.Path) field.ErrorLi
 	meta := path.Child("metadata")
 	errs := rules.Labels(t.Labels, meta.Child("labels"))
 	errs = append(errs, apivalidation.ValidateAnnotations(t.Annotations, meta.Child("annotations"))...)
+	errs = append(errs, validateAnnotations(t.Annotations, &t.Spec, meta.Child("annotations"))...)
 	errs = append(errs, ValidateSpec(&t.Spec, false, path.Child("spec"))...)
 	if len(t.Spec.EphemeralContainers) > 0 {
 		errs = append(errs, field.Forbidden(path.Child("spec", "ephemeralContainers"), "ephemeral containers not allowed in pod template"))
@@ -98,10 +100,8 @@ func ValidateSpec(spec *corev1.PodSpec, pod bool, path *field.Path) field.ErrorL
 	if spec.Overhead != nil {
 		errs = append(errs, validateQuantities(spec.Overhead, path.Child("overhead"))...)
 	}
-	if spec.OS != nil {
-		errs = append(errs, rules.Enum(spec.OS.Name, path.Child("os").Child("name"), corev1.Linux, corev1.Windows)...)
-	}
-	return errs
+	errs = append(errs, validateHostProcess(spec, path)...)
+	return append(errs, validateOS(spec, path)...)
 }
 
 // validateNames checks the fields that name another object or the host.

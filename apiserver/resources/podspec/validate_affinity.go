@@ -2,7 +2,6 @@ package podspec
 
 import (
 	"fmt"
-	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	unversioned "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -125,18 +124,7 @@ func validatePodTerm(t *corev1.PodAffinityTerm, path *field.Path) field.ErrorLis
 	for _, ns := range t.Namespaces {
 		errs = append(errs, rules.Matches(ns, path.Child("namespace"), validation.IsDNS1123Label(ns))...)
 	}
-	for _, list := range []struct {
-		name string
-		keys []string
-	}{{"matchLabelKeys", t.MatchLabelKeys}, {"mismatchLabelKeys", t.MismatchLabelKeys}} {
-		for i, k := range list.keys {
-			at := path.Child(list.name).Index(i)
-			errs = append(errs, unversioned.ValidateLabelName(k, at)...)
-			if t.LabelSelector == nil {
-				errs = append(errs, field.Forbidden(path.Child(list.name), "must not be specified when labelSelector is not set"))
-			}
-		}
-	}
+	errs = append(errs, validateLabelKeys(t.MatchLabelKeys, t.MismatchLabelKeys, t.LabelSelector, path)...)
 	if t.TopologyKey == "" {
 		errs = append(errs, field.Required(path.Child("topologyKey"), "can not be empty"))
 	}
@@ -164,10 +152,6 @@ func ValidateTolerations(tolerations []corev1.Toleration, path *field.Path) fiel
 		case corev1.TolerationOpExists:
 			if t.Value != "" {
 				errs = append(errs, field.Invalid(at.Child("operator"), t, "value must be empty when `operator` is 'Exists'"))
-			}
-		case corev1.TolerationOpLt, corev1.TolerationOpGt:
-			if _, err := strconv.ParseInt(t.Value, 10, 64); err != nil {
-				errs = append(errs, field.Invalid(at.Child("value"), t.Value, "must be a valid decimal integer in canonical form"))
 			}
 		default:
 			errs = append(errs, field.NotSupported(at.Child("operator"), t.Operator,
@@ -215,12 +199,7 @@ func validateSpread(constraints []corev1.TopologySpreadConstraint, path *field.P
 			errs = append(errs, rules.OneOf(*p, at.Child("nodeTaintsPolicy"), corev1.NodeInclusionPolicyIgnore, corev1.NodeInclusionPolicyHonor)...)
 		}
 		errs = append(errs, rules.Selector(c.LabelSelector, at.Child("labelSelector"))...)
-		for j, k := range c.MatchLabelKeys {
-			errs = append(errs, unversioned.ValidateLabelName(k, at.Child("matchLabelKeys").Index(j))...)
-			if c.LabelSelector == nil {
-				errs = append(errs, field.Forbidden(at.Child("matchLabelKeys"), "must not be specified when labelSelector is not set"))
-			}
-		}
+		errs = append(errs, validateLabelKeys(c.MatchLabelKeys, nil, c.LabelSelector, at)...)
 	}
 	return errs
 }

@@ -42,6 +42,9 @@ func validatePodResources(spec *corev1.PodSpec, path *field.Path) field.ErrorLis
 	if spec.Resources == nil {
 		return nil
 	}
+	if spec.OS != nil && spec.OS.Name == corev1.Windows {
+		return field.ErrorList{field.Forbidden(path, "may not be set for a windows pod")}
+	}
 	errs := validateRequirements(spec.Resources, func(name corev1.ResourceName, at *field.Path) field.ErrorList {
 		if resourcehelper.IsSupportedPodLevelResource(name) {
 			return nil
@@ -51,12 +54,39 @@ func validatePodResources(spec *corev1.PodSpec, path *field.Path) field.ErrorLis
 	if len(spec.Resources.Claims) > 0 {
 		errs = append(errs, field.Forbidden(path.Child("claims"), "claims may not be set for Resources at pod-level"))
 	}
-	aggregate := resourcehelper.AggregateContainerRequests(&corev1.Pod{Spec: *spec}, resourcehelper.PodResourcesOptions{})
+	return append(errs, validateAggregates(spec, path)...)
+}
+
+// validateAggregates checks that what the pod as a whole requests, and its limit of
+// huge pages, cover what its containers ask for, and that no container may take more
+// than the pod.
+func validateAggregates(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	pod := &corev1.Pod{Spec: *spec}
+	aggregate := resourcehelper.AggregateContainerRequests(pod, resourcehelper.PodResourcesOptions{})
 	for _, name := range sortedNames(spec.Resources.Requests) {
 		want := spec.Resources.Requests[name]
 		if have, ok := aggregate[name]; ok && have.Cmp(want) > 0 {
 			errs = append(errs, field.Invalid(path.Child("requests").Key(string(name)), want.String(),
 				fmt.Sprintf("must be greater than or equal to aggregate container requests of %s", have.String())))
+		}
+	}
+	limits := resourcehelper.AggregateContainerLimits(pod, resourcehelper.PodResourcesOptions{})
+	for _, name := range sortedNames(spec.Resources.Limits) {
+		want := spec.Resources.Limits[name]
+		if have, ok := limits[name]; ok && isHugePages(name) && have.Cmp(want) > 0 {
+			errs = append(errs, field.Invalid(path.Child("limits").Key(string(name)), want.String(),
+				fmt.Sprintf("must be greater than or equal to aggregate container limits of %s", have.String())))
+		}
+	}
+	for i := range spec.Containers {
+		own := spec.Containers[i].Resources.Limits
+		for _, name := range sortedNames(own) {
+			limit := own[name]
+			if most, ok := spec.Resources.Limits[name]; ok && limit.Cmp(most) > 0 {
+				errs = append(errs, field.Invalid(path.Child("containers").Index(i).Key(string(name)).Child("limits"), limit.String(),
+					fmt.Sprintf("must be less than or equal to pod limits of %s", most.String())))
+			}
 		}
 	}
 	return errs
@@ -135,11 +165,21 @@ func validateQuantity(name corev1.ResourceName, q resource.Quantity, path *field
 	if q.Sign() < 0 {
 		errs = append(errs, field.Invalid(path, q.String(), "must be greater than or equal to 0"))
 	}
+	if isHugePages(name) && !multipleOfPage(name, q) {
+		errs = append(errs, field.Invalid(path, q.String(), fmt.Sprintf("%s is not positive integer multiple of %s", q.String(), name)))
+	}
 	whole := name == corev1.ResourcePods || strings.Contains(string(name), "/") && extended(name)
 	if whole && q.MilliValue()%1000 != 0 {
 		errs = append(errs, field.Invalid(path, q.String(), "must be an integer"))
 	}
 	return errs
+}
+
+// multipleOfPage says that an amount is so many pages of the size that the resource's
+// name says.
+func multipleOfPage(name corev1.ResourceName, q resource.Quantity) bool {
+	size, err := resource.ParseQuantity(strings.TrimPrefix(string(name), corev1.ResourceHugePagesPrefix))
+	return err == nil && size.Sign() > 0 && size.MilliValue()%1000 == 0 && q.Value()%size.Value() == 0
 }
 
 func validateResizePolicy(policies []corev1.ContainerResizePolicy, restart corev1.RestartPolicy, path *field.Path) field.ErrorList {

@@ -62,6 +62,7 @@ func validatePodSecurity(spec *corev1.PodSpec, pod bool, path *field.Path) field
 	}
 	errs = append(errs, validateSysctls(s.Sysctls, at.Child("sysctls"))...)
 	errs = append(errs, validateSeccomp(s.SeccompProfile, at.Child("seccompProfile"))...)
+	errs = append(errs, validateWindowsOptions(s.WindowsOptions, at.Child("windowsOptions"))...)
 	return append(errs, validateAppArmor(s.AppArmorProfile, at.Child("appArmorProfile"))...)
 }
 
@@ -172,5 +173,6 @@ func validateSecurityContext(s *corev1.SecurityContext, hostUsers bool, path *fi
 			}
 		}
 	}
+	errs = append(errs, validateWindowsOptions(s.WindowsOptions, path.Child("windowsOptions"))...)
 	return append(errs, validateAppArmor(s.AppArmorProfile, path.Child("appArmorProfile"))...)
 }

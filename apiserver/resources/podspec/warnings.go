@@ -7,113 +7,228 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
 )
 
 // deprecated node labels and what took their place.
 var deprecatedNodeLabels = map[string]string{
-	"beta.kubernetes.io/arch":                  "use \"kubernetes.io/arch\" instead",
-	"beta.kubernetes.io/os":                    "use \"kubernetes.io/os\" instead",
-	"failure-domain.beta.kubernetes.io/region": "use \"topology.kubernetes.io/region\" instead",
-	"failure-domain.beta.kubernetes.io/zone":   "use \"topology.kubernetes.io/zone\" instead",
-	"beta.kubernetes.io/instance-type":         "use \"node.kubernetes.io/instance-type\" instead",
+	"beta.kubernetes.io/arch":                  "deprecated since v1.14; use \"kubernetes.io/arch\" instead",
+	"beta.kubernetes.io/os":                    "deprecated since v1.14; use \"kubernetes.io/os\" instead",
+	"failure-domain.beta.kubernetes.io/region": "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead",
+	"failure-domain.beta.kubernetes.io/zone":   "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead",
+	"beta.kubernetes.io/instance-type":         "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead",
 }
 
-// Warnings are what a client should hear about a pod or template that is legal
-// but not wise: deprecated fields and names, duplicates that overwrite each
-// other. path is that of the pod spec.
-func Warnings(spec *corev1.PodSpec, annotations map[string]string, path *field.Path) []string {
+const (
+	useField  = `use the "sysctls" field instead`
+	noMatches = "a null labelSelector results in matching no pod"
+)
+
+// deprecatedAnnotations say nothing to anyone any more.
+var deprecatedAnnotations = []struct{ key, message string }{
+	{"scheduler.alpha.kubernetes.io/critical-pod", `non-functional in v1.16+; use the "priorityClassName" field instead`},
+	{"security.alpha.kubernetes.io/sysctls", "non-functional in v1.11+; " + useField},
+	{"security.alpha.kubernetes.io/unsafe-sysctls", "non-functional in v1.11+; " + useField},
+}
+
+// PodWarnings are what a client should hear about a new pod that is legal but not
+// wise: deprecated fields and names, duplicates that overwrite each other.
+func PodWarnings(pod *corev1.Pod) []string {
 	var out []string
+	if messages := validation.IsDNS1123Label(pod.Name); len(messages) > 0 {
+		out = append(out, fmt.Sprintf("metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: %v", messages))
+	}
+	out = append(out, appArmorWarnings(pod)...)
+	return append(out, warnings(&pod.Spec, &pod.ObjectMeta, nil)...)
+}
+
+// TemplateWarnings are [PodWarnings] of a template at path.
+func TemplateWarnings(template *corev1.PodTemplateSpec, path *field.Path) []string {
+	return warnings(&template.Spec, &template.ObjectMeta, path)
+}
+
+// warnings of a spec and its metadata, both below path, which is nil for a pod.
+func warnings(spec *corev1.PodSpec, meta *metav1.ObjectMeta, path *field.Path) []string {
+	w := warner{at: path.Child("spec")}
+	w.nodeLabels(spec)
+	notes := path.Child("metadata", "annotations")
+	for _, a := range deprecatedAnnotations {
+		if _, has := meta.Annotations[a.key]; has {
+			w.add(notes.Key(a.key), "%s", a.message)
+		}
+	}
+	w.volumes(spec)
+	w.duplicates(spec)
+	w.fractional(spec.Overhead, w.at.Child("overhead"))
+	if spec.SecurityContext == nil || spec.SecurityContext.SeccompProfile == nil {
+		w.seccomp(meta.Annotations, corev1.SeccompPodAnnotationKey, notes)
+	}
+	for _, c := range containersOf(spec, w.at) {
+		w.container(c, spec, meta, path)
+	}
+	w.ports(spec)
+	if t := spec.TerminationGracePeriodSeconds; t != nil && *t < 0 {
+		w.add(w.at.Child("terminationGracePeriodSeconds"), "must be >= 0; negative values are invalid and will be treated as 1")
+	}
+	w.affinity(spec.Affinity)
+	return w.out
+}
+
+// warner gathers warnings about a spec.
+type warner struct {
+	at  *field.Path
+	out []string
+}
+
+func (w *warner) add(at *field.Path, format string, args ...any) {
+	w.out = append(w.out, at.String()+": "+fmt.Sprintf(format, args...))
+}
+
+func (w *warner) nodeLabels(spec *corev1.PodSpec) {
 	for _, k := range slices.Sorted(maps.Keys(spec.NodeSelector)) {
-		if msg, old := deprecatedNodeLabels[k]; old {
-			out = append(out, fmt.Sprintf("%s: deprecated since v1.14; %s", path.Child("nodeSelector").Key(k), msg))
+		if message, old := deprecatedNodeLabels[k]; old {
+			w.add(w.at.Child("nodeSelector").Key(k), "%s", message)
 		}
 	}
-	for i, a := range spec.HostAliases {
-		if strings.TrimSpace(a.IP) != a.IP {
-			out = append(out, fmt.Sprintf("%s: %q contains whitespace", path.Child("hostAliases").Index(i).Child("ip"), a.IP))
+	if spec.Affinity != nil && spec.Affinity.NodeAffinity != nil {
+		n, at := spec.Affinity.NodeAffinity, w.at.Child("affinity", "nodeAffinity")
+		if r := n.RequiredDuringSchedulingIgnoredDuringExecution; r != nil {
+			for i := range r.NodeSelectorTerms {
+				w.nodeTerm(&r.NodeSelectorTerms[i], at.Child("requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms").Index(i))
+			}
+		}
+		for i := range n.PreferredDuringSchedulingIgnoredDuringExecution {
+			w.nodeTerm(&n.PreferredDuringSchedulingIgnoredDuringExecution[i].Preference, at.Child("preferredDuringSchedulingIgnoredDuringExecution").Index(i).Child("preference"))
 		}
 	}
-	for i := range spec.Volumes {
-		v, at := &spec.Volumes[i], path.Child("volumes").Index(i)
-		switch {
-		case v.GitRepo != nil:
-			out = append(out, fmt.Sprintf("%s: deprecated in v1.11, and disabled by default in v1.33+", at.Child("gitRepo")))
-		case v.Glusterfs != nil:
-			out = append(out, fmt.Sprintf("%s: deprecated in v1.25, non-functional in v1.26+", at.Child("glusterfs")))
-		case v.ScaleIO != nil:
-			out = append(out, fmt.Sprintf("%s: deprecated in v1.16, non-functional in v1.22+", at.Child("scaleIO")))
-		case v.RBD != nil:
-			out = append(out, fmt.Sprintf("%s: deprecated in v1.28, non-functional in v1.31+", at.Child("rbd")))
-		case v.CephFS != nil:
-			out = append(out, fmt.Sprintf("%s: deprecated in v1.28, non-functional in v1.31+", at.Child("cephfs")))
-		case v.StorageOS != nil:
-			out = append(out, fmt.Sprintf("%s: deprecated in v1.22, non-functional in v1.25+", at.Child("storageOS")))
+	for i, t := range spec.TopologySpreadConstraints {
+		at := w.at.Child("topologySpreadConstraints").Index(i)
+		if message, old := deprecatedNodeLabels[t.TopologyKey]; old {
+			w.add(at.Child("topologyKey"), "%s is %s", t.TopologyKey, message)
+		}
+		if t.LabelSelector == nil {
+			w.add(at.Child("labelSelector"), noMatches)
 		}
 	}
+}
+
+func (w *warner) nodeTerm(t *corev1.NodeSelectorTerm, at *field.Path) {
+	for i, e := range t.MatchExpressions {
+		expression := at.Child("matchExpressions").Index(i)
+		if message, old := deprecatedNodeLabels[e.Key]; old {
+			w.add(expression.Child("key"), "%s is %s", e.Key, message)
+		}
+	}
+	if len(t.MatchExpressions) == 0 && len(t.MatchFields) == 0 {
+		w.add(at, "a null or empty node selector term matches no objects")
+	}
+}
+
+// duplicates are list items that overwrite one another in a merge.
+func (w *warner) duplicates(spec *corev1.PodSpec) {
 	seen := sets.New[string]()
+	for i, a := range spec.HostAliases {
+		at := w.at.Child("hostAliases").Index(i).Child("ip")
+		if seen.Has(a.IP) {
+			w.add(at, "duplicate ip %q", a.IP)
+		}
+		seen.Insert(a.IP)
+		w.address(at, a.IP)
+	}
+	seen = sets.New[string]()
 	for i, s := range spec.ImagePullSecrets {
-		at := path.Child("imagePullSecrets").Index(i).Child("name")
-		switch {
-		case s.Name == "":
-			out = append(out, fmt.Sprintf("%s: invalid empty name %q", at, s.Name))
-		case seen.Has(s.Name):
-			out = append(out, fmt.Sprintf("%s: duplicate name %q", at, s.Name))
+		if seen.Has(s.Name) {
+			w.add(w.at.Child("imagePullSecrets").Index(i).Child("name"), "duplicate name %q", s.Name)
 		}
 		seen.Insert(s.Name)
 	}
-	if spec.TerminationGracePeriodSeconds != nil && *spec.TerminationGracePeriodSeconds < 0 {
-		out = append(out, fmt.Sprintf("%s: must be >= 0; negative values are invalid and will be treated as 1", path.Child("terminationGracePeriodSeconds")))
-	}
-	for _, list := range []struct {
-		name       string
-		containers []corev1.Container
-	}{{"initContainers", spec.InitContainers}, {"containers", spec.Containers}} {
-		for i := range list.containers {
-			out = append(out, containerWarnings(&list.containers[i], path.Child(list.name).Index(i))...)
+	for i, s := range spec.ImagePullSecrets {
+		if s.Name == "" {
+			w.add(w.at.Child("imagePullSecrets").Index(i).Child("name"), "invalid empty name %q", s.Name)
 		}
 	}
-	for _, k := range slices.Sorted(maps.Keys(annotations)) {
-		if strings.HasPrefix(k, "container.apparmor.security.beta.kubernetes.io/") {
-			out = append(out, fmt.Sprintf("metadata.annotations[%s]: deprecated since v1.30; use the \"appArmorProfile\" field instead", k))
+	if spec.DNSConfig != nil {
+		for i, ns := range spec.DNSConfig.Nameservers {
+			w.address(w.at.Child("dnsConfig", "nameservers").Index(i), ns)
 		}
 	}
-	return out
 }
 
-func containerWarnings(c *corev1.Container, path *field.Path) []string {
-	var out []string
-	for _, part := range []struct {
-		name string
-		list corev1.ResourceList
-	}{{"limits", c.Resources.Limits}, {"requests", c.Resources.Requests}} {
-		if q, ok := part.list[corev1.ResourceMemory]; ok && q.MilliValue()%1000 != 0 {
-			at := path.Child("resources", part.name).Key(string(corev1.ResourceMemory))
-			out = append(out, fmt.Sprintf("%s: fractional byte value %q is invalid, must be an integer", at, q.String()))
-		}
+// address warns of an address that is written in a way which is read differently by
+// different programs.
+func (w *warner) address(at *field.Path, address string) {
+	if netutils.ParseIPSloppy(address) != nil {
+		w.out = append(w.out, validation.GetWarningsForIP(at, address)...)
 	}
-	seen := map[string]bool{}
+}
+
+// fractional warns of memory that is no whole number of bytes.
+func (w *warner) fractional(list corev1.ResourceList, at *field.Path) {
+	for _, name := range []corev1.ResourceName{corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
+		w.wholeBytes(list, name, at)
+	}
+}
+
+func (w *warner) wholeBytes(list corev1.ResourceList, name corev1.ResourceName, at *field.Path) {
+	if q, ok := list[name]; ok && q.MilliValue()%1000 != 0 {
+		w.add(at.Key(string(name)), "fractional byte value %q is invalid, must be an integer", q.String())
+	}
+}
+
+func (w *warner) seccomp(annotations map[string]string, key string, at *field.Path) {
+	if _, has := annotations[key]; has {
+		w.add(at.Key(key), `non-functional in v1.27+; use the "seccompProfile" field instead`)
+	}
+}
+
+func (w *warner) container(c placed, spec *corev1.PodSpec, meta *metav1.ObjectMeta, path *field.Path) {
+	notes, security := path.Child("metadata", "annotations"), c.SecurityContext
+	if security == nil || security.SeccompProfile == nil {
+		w.seccomp(meta.Annotations, corev1.SeccompContainerAnnotationKeyPrefix+c.Name, notes)
+	}
+	// Those of pods are in [appArmorWarnings].
+	ofPod := spec.SecurityContext != nil && spec.SecurityContext.AppArmorProfile != nil
+	key := corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix + c.Name
+	if _, has := meta.Annotations[key]; has && path != nil && !ofPod && (security == nil || security.AppArmorProfile == nil) {
+		w.add(notes.Key(key), appArmorDeprecated)
+	}
+	w.fractional(c.Resources.Limits, c.at.Child("resources", "limits"))
+	w.fractional(c.Resources.Requests, c.at.Child("resources", "requests"))
+	seen := sets.New[string]()
 	for i, e := range c.Env {
-		if seen[e.Name] && !strings.Contains(e.Value, "$("+e.Name+")") {
-			out = append(out, fmt.Sprintf("%s: hides previous definition of %q, which may be dropped when using apply", path.Child("env").Index(i), e.Name))
+		ref := "$(" + e.Name + ")"
+		if seen.Has(e.Name) && (e.ValueFrom != nil || e.Value == ref || !strings.Contains(e.Value, ref)) {
+			w.add(c.at.Child("env").Index(i), "hides previous definition of %q, which may be dropped when using apply", e.Name)
 		}
-		seen[e.Name] = true
+		seen.Insert(e.Name)
 	}
-	type port struct {
-		number   int32
-		protocol corev1.Protocol
-		host     int32
-		ip       string
+}
+
+func (w *warner) affinity(a *corev1.Affinity) {
+	if a == nil {
+		return
 	}
-	ports := map[port]int{}
-	for i, p := range c.Ports {
-		k := port{p.ContainerPort, p.Protocol, p.HostPort, p.HostIP}
-		if first, dup := ports[k]; dup {
-			out = append(out, fmt.Sprintf("%s: duplicate port definition with %s", path.Child("ports").Index(i), path.Child("ports").Index(first)))
-			continue
+	terms := func(name string, demanded []corev1.PodAffinityTerm, preferred []corev1.WeightedPodAffinityTerm) {
+		at := w.at.Child("affinity", name)
+		for i := range demanded {
+			if demanded[i].LabelSelector == nil {
+				w.add(at.Child("requiredDuringSchedulingIgnoredDuringExecution").Index(i).Child("labelSelector"), noMatches)
+			}
 		}
-		ports[k] = i
+		for i := range preferred {
+			if preferred[i].PodAffinityTerm.LabelSelector == nil {
+				w.add(at.Child("preferredDuringSchedulingIgnoredDuringExecution").Index(i).Child("podAffinityTerm", "labelSelector"), noMatches)
+			}
+		}
 	}
-	return out
+	if p := a.PodAffinity; p != nil {
+		terms("podAffinity", p.RequiredDuringSchedulingIgnoredDuringExecution, p.PreferredDuringSchedulingIgnoredDuringExecution)
+	}
+	if p := a.PodAntiAffinity; p != nil {
+		terms("podAntiAffinity", p.RequiredDuringSchedulingIgnoredDuringExecution, p.PreferredDuringSchedulingIgnoredDuringExecution)
+	}
 }
