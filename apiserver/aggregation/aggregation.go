@@ -240,7 +240,9 @@ func (a *Aggregator) reconcileBackends(ctx context.Context) {
 		changed = true
 	}
 	for name, s := range a.known {
-		if s.Spec.Service == nil || a.backends[name] != nil {
+		if s.Spec.Service == nil || s.Spec.Group == apiregistrationv1.GroupName || a.backends[name] != nil {
+			// APIServices themselves are served here whatever one of them says: who
+			// gave them away could not take them back.
 			continue
 		}
 		b := newBackend(&a.config, s, before[name])

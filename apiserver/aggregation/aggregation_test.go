@@ -373,3 +373,28 @@ func TestPrecedence(t *testing.T) {
 		t.Errorf("deployments: %d", code)
 	}
 }
+
+// Nobody can lock a server out of its own APIServices.
+func TestAPIServicesStayHere(t *testing.T) {
+	w := start(t)
+	w.must(w.services.Create(t.Context(), &apiregistrationv1.APIService{
+		ObjectMeta: metav1.ObjectMeta{Name: "v1.apiregistration.k8s.io"},
+		Spec: apiregistrationv1.APIServiceSpec{
+			Group: "apiregistration.k8s.io", Version: "v1", GroupPriorityMinimum: 100, VersionPriority: 100, InsecureSkipTLSVerify: true,
+			Service: &apiregistrationv1.ServiceReference{Namespace: "monitoring", Name: "metrics"},
+		},
+	}, metav1.CreateOptions{}))
+	// What comes later has been acted on only when that has been seen.
+	w.address = func() string { return "" }
+	w.must(w.services.Create(t.Context(), &apiregistrationv1.APIService{
+		ObjectMeta: metav1.ObjectMeta{Name: metrics},
+		Spec: apiregistrationv1.APIServiceSpec{
+			Group: "metrics.k8s.io", Version: "v1beta1", GroupPriorityMinimum: 100, VersionPriority: 100, InsecureSkipTLSVerify: true,
+			Service: &apiregistrationv1.ServiceReference{Namespace: "monitoring", Name: "metrics"},
+		},
+	}, metav1.CreateOptions{}))
+	w.becomes(metrics, "False ServiceNotFound")
+	if code, _, _ := w.get("/apis/apiregistration.k8s.io/v1/apiservices", "*/*"); code != 200 {
+		t.Errorf("APIServices: %d", code)
+	}
+}

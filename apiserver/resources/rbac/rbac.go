@@ -13,6 +13,8 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -58,10 +60,12 @@ func (c Config) may(ctx context.Context, req resource.Request, verb, plural, nam
 	return err == nil && decision == authorizer.DecisionAllow
 }
 
-// mayWrite refuses a role with rules that its writer lacks. An update that leaves
-// the rules as they are gives nothing.
-func (c Config) mayWrite(ctx context.Context, req resource.Request, plural, name string, rules, old []rbacv1.PolicyRule, aggregates bool) error {
-	if unbound(req.User) || old != nil && apiequality.Semantic.DeepEqual(rules, old) && !aggregates {
+// mayWrite refuses a role with rules that its writer lacks. Every change of a role
+// counts, not only one of its rules: its labels may give them to other roles. A role
+// that collects the rules of others, or did, may come to hold any, so that its writer
+// needs all.
+func (c Config) mayWrite(ctx context.Context, req resource.Request, plural, name string, rules []rbacv1.PolicyRule, aggregates bool) error {
+	if unbound(req.User) {
 		return nil
 	}
 	if c.may(ctx, req, "escalate", plural, req.Namespace, name) {
@@ -73,6 +77,18 @@ func (c Config) mayWrite(ctx context.Context, req resource.Request, plural, name
 		}, c.heldBy(req))
 	}
 	return c.refuse(req, plural, name, rules, c.heldBy(req))
+}
+
+// sameButOwners says whether an update leaves all of an object as it is but its
+// owners and finalizers, as a garbage collector does, which gives nothing to anybody.
+func sameButOwners(obj, old metav1.Object) bool {
+	same := obj.(runtime.Object).DeepCopyObject()
+	m := same.(metav1.Object)
+	m.SetOwnerReferences(old.GetOwnerReferences())
+	m.SetFinalizers(old.GetFinalizers())
+	m.SetManagedFields(old.GetManagedFields())
+	m.SetResourceVersion(old.GetResourceVersion())
+	return apiequality.Semantic.DeepEqual(same, old)
 }
 
 // mayBind refuses a binding to a role with rules that its writer lacks.

@@ -28,11 +28,10 @@ func roles(c Config) *resource.Resource {
 				if !ok {
 					return nil, nil // a deletion gives nothing
 				}
-				var was []rbacv1.PolicyRule
-				if o, ok := old.(*rbacv1.Role); ok {
-					was = append([]rbacv1.PolicyRule{}, o.Rules...)
+				if o, ok := old.(*rbacv1.Role); ok && sameButOwners(role, o) {
+					return nil, nil
 				}
-				return nil, c.mayWrite(ctx, req, "roles", role.Name, role.Rules, was, false)
+				return nil, c.mayWrite(ctx, req, "roles", role.Name, role.Rules, false)
 			},
 			AllowCreateOnUpdate: true, AllowUnconditionalUpdate: true,
 		},
@@ -67,13 +66,14 @@ func clusterRoles(c Config) *resource.Resource {
 				if !ok {
 					return nil, nil
 				}
-				var was []rbacv1.PolicyRule
 				aggregates := role.AggregationRule != nil
 				if o, ok := old.(*rbacv1.ClusterRole); ok {
-					was = append([]rbacv1.PolicyRule{}, o.Rules...)
-					aggregates = aggregates && o.AggregationRule == nil
+					if sameButOwners(role, o) {
+						return nil, nil
+					}
+					aggregates = aggregates || o.AggregationRule != nil
 				}
-				return nil, c.mayWrite(ctx, req, "clusterroles", role.Name, role.Rules, was, aggregates)
+				return nil, c.mayWrite(ctx, req, "clusterroles", role.Name, role.Rules, aggregates)
 			},
 			AllowCreateOnUpdate: true, AllowUnconditionalUpdate: true,
 		},
