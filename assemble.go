@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -23,9 +22,7 @@ import (
 
 	"github.com/strake-io/strake/apiserver"
 	"github.com/strake-io/strake/apiserver/admission"
-	"github.com/strake-io/strake/apiserver/admission/policy"
-	serviceaccountadmission "github.com/strake-io/strake/apiserver/admission/serviceaccount"
-	webhookadmission "github.com/strake-io/strake/apiserver/admission/webhook"
+	admissiondefaults "github.com/strake-io/strake/apiserver/admission/defaults"
 	"github.com/strake-io/strake/apiserver/allocator"
 	"github.com/strake-io/strake/apiserver/authn"
 	"github.com/strake-io/strake/apiserver/authn/tokens"
@@ -146,18 +143,11 @@ func (c *ControlPlane) assembleServer() error {
 	return c.assembleCustomResources()
 }
 
-// admission is what looks at every write, in order: what is built in, what the
-// program brings, and what clients have registered.
+// admission is what looks at every write.
 func (c *ControlPlane) admission() []admission.Plugin {
-	policies := policy.Config{Authorizer: c.config.Authorizer}
-	hooks := webhookadmission.Config{Caller: c.webhooks, Authorizer: c.config.Authorizer}
-	return slices.Concat(
-		[]admission.Plugin{admission.NamespaceLifecycle{}, serviceaccountadmission.Plugin{NoToken: len(c.config.RootCA) == 0}},
-		c.config.Admission,
-		[]admission.Plugin{
-			policy.NewMutating(policies), webhookadmission.NewMutating(hooks), policy.NewValidating(policies), webhookadmission.NewValidating(hooks),
-		},
-	)
+	return admissiondefaults.Chain(admissiondefaults.Config{
+		Authorizer: c.config.Authorizer, Caller: c.webhooks, NoToken: len(c.config.RootCA) == 0, Host: c.config.Admission,
+	})
 }
 
 // assembleCustomResources serves what custom resource definitions define.

@@ -1,0 +1,50 @@
+// Package defaults puts the admission plugins of a whole API server in order: those
+// that are built in, those that the host brings, and those by which clients have
+// registered policies and webhooks.
+package defaults
+
+import (
+	"slices"
+
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/admission/policy"
+	"github.com/strake-io/strake/apiserver/admission/serviceaccount"
+	webhookadmission "github.com/strake-io/strake/apiserver/admission/webhook"
+	"github.com/strake-io/strake/apiserver/webhook"
+)
+
+// Config is what the plugins need to know.
+type Config struct {
+	// Authorizer is asked by plugins that give to some what others may not have.
+	Authorizer authorizer.Authorizer
+	// Caller reaches the webhooks that clients register.
+	Caller *webhook.Caller
+	// NoToken mounts no tokens into pods: see [serviceaccount.Plugin].
+	NoToken bool
+	// Host are the plugins of the program. They see objects as the built-in ones
+	// have completed them, and come before what clients have registered.
+	Host []admission.Plugin
+}
+
+// Chain is every plugin that a v1.37 API server has on by default, in its order, with
+// the host's before the first of those that clients configure.
+// Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/.
+func Chain(c Config) []admission.Plugin {
+	policies := policy.Config{Authorizer: c.Authorizer}
+	hooks := webhookadmission.Config{Caller: c.Caller, Authorizer: c.Authorizer}
+	return slices.Concat(
+		[]admission.Plugin{
+			admission.NamespaceLifecycle{},
+			serviceaccount.Plugin{NoToken: c.NoToken},
+		},
+		c.Host,
+		[]admission.Plugin{
+			policy.NewMutating(policies),
+			webhookadmission.NewMutating(hooks),
+			policy.NewValidating(policies),
+			webhookadmission.NewValidating(hooks),
+		},
+	)
+}
