@@ -31,6 +31,7 @@ import (
 	"k8s.io/kube-openapi/pkg/validation/spec"
 
 	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/admission/namespacelifecycle"
 	"github.com/strake-io/strake/apiserver/authn"
 	"github.com/strake-io/strake/apiserver/authz"
 	"github.com/strake-io/strake/apiserver/resource"
@@ -149,7 +150,7 @@ func (c Config) validate() (Config, error) {
 	if c.Admission == nil {
 		for _, r := range c.Resources {
 			if r.GVK.Group == "" && r.Plural == "namespaces" {
-				c.Admission = []admission.Plugin{admission.NamespaceLifecycle{}}
+				c.Admission = []admission.Plugin{namespacelifecycle.Plugin{}}
 			}
 		}
 	}

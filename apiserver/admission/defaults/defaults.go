@@ -4,11 +4,10 @@
 package defaults
 
 import (
-	"slices"
-
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/admission/namespacelifecycle"
 	"github.com/strake-io/strake/apiserver/admission/policy"
 	"github.com/strake-io/strake/apiserver/admission/serviceaccount"
 	webhookadmission "github.com/strake-io/strake/apiserver/admission/webhook"
@@ -23,28 +22,24 @@ type Config struct {
 	Caller *webhook.Caller
 	// NoToken mounts no tokens into pods: see [serviceaccount.Plugin].
 	NoToken bool
-	// Host are the plugins of the program. They see objects as the built-in ones
-	// have completed them, and come before what clients have registered.
+	// Host are the plugins of the program: its own, which see objects as the built-in
+	// ones have completed them, and those of upstream's that are off by default.
 	Host []admission.Plugin
 }
 
-// Chain is every plugin that a v1.37 API server has on by default, in its order, with
-// the host's before the first of those that clients configure.
+// Chain is every plugin that a v1.37 API server has on by default, and the host's, in
+// its order: those of the host that bear the name of one of upstream's have their
+// place there, all others come before the first of those that clients configure.
 // Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/.
 func Chain(c Config) []admission.Plugin {
 	policies := policy.Config{Authorizer: c.Authorizer}
 	hooks := webhookadmission.Config{Caller: c.Caller, Authorizer: c.Authorizer}
-	return slices.Concat(
-		[]admission.Plugin{
-			admission.NamespaceLifecycle{},
-			serviceaccount.Plugin{NoToken: c.NoToken},
-		},
-		c.Host,
-		[]admission.Plugin{
-			policy.NewMutating(policies),
-			webhookadmission.NewMutating(hooks),
-			policy.NewValidating(policies),
-			webhookadmission.NewValidating(hooks),
-		},
-	)
+	return inOrder(append([]admission.Plugin{
+		namespacelifecycle.Plugin{},
+		serviceaccount.Plugin{NoToken: c.NoToken},
+		policy.NewMutating(policies),
+		webhookadmission.NewMutating(hooks),
+		policy.NewValidating(policies),
+		webhookadmission.NewValidating(hooks),
+	}, c.Host...))
 }

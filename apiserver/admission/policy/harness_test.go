@@ -16,6 +16,7 @@ import (
 
 	"github.com/strake-io/strake/apiserver"
 	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/admission/namespacelifecycle"
 	"github.com/strake-io/strake/apiserver/admission/policy"
 	"github.com/strake-io/strake/apiserver/authz"
 	"github.com/strake-io/strake/apiserver/resources"
@@ -63,7 +64,7 @@ func serveWith(t testing.TB, policies bool, more ...admission.Plugin) (kubernete
 		t.Fatal(err)
 	}
 	config := policy.Config{Authorizer: authz.New()}
-	plugins := []admission.Plugin{admission.NamespaceLifecycle{}}
+	plugins := []admission.Plugin{namespacelifecycle.Plugin{}}
 	if policies {
 		plugins = append(plugins, policy.NewMutating(config), policy.NewValidating(config))
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/strake-io/strake/apiserver"
 	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/admission/namespacelifecycle"
 	"github.com/strake-io/strake/apiserver/admission/webhook"
 	"github.com/strake-io/strake/apiserver/authz"
 	"github.com/strake-io/strake/apiserver/resources"
@@ -108,7 +109,7 @@ func serve(t testing.TB, before ...admission.Plugin) *place {
 	config := webhook.Config{Caller: caller, Authorizer: authz.New()}
 	s, err := apiserver.New(apiserver.Config{
 		Store: st, Resources: all,
-		Admission: append(before, admission.NamespaceLifecycle{}, webhook.NewMutating(config), webhook.NewValidating(config)),
+		Admission: append(before, namespacelifecycle.Plugin{}, webhook.NewMutating(config), webhook.NewValidating(config)),
 	})
 	if err != nil {
 		t.Fatal(err)
