@@ -7,7 +7,14 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/admission/certificateapproval"
+	"github.com/strake-io/strake/apiserver/admission/certificatesigning"
+	"github.com/strake-io/strake/apiserver/admission/certificatesubjectrestriction"
+	"github.com/strake-io/strake/apiserver/admission/clustertrustbundleattest"
+	"github.com/strake-io/strake/apiserver/admission/defaultingressclass"
+	"github.com/strake-io/strake/apiserver/admission/defaultstorageclass"
 	"github.com/strake-io/strake/apiserver/admission/namespacelifecycle"
+	"github.com/strake-io/strake/apiserver/admission/persistentvolumeclaimresize"
 	"github.com/strake-io/strake/apiserver/admission/policy"
 	"github.com/strake-io/strake/apiserver/admission/serviceaccount"
 	webhookadmission "github.com/strake-io/strake/apiserver/admission/webhook"
@@ -37,6 +44,13 @@ func Chain(c Config) []admission.Plugin {
 	return inOrder(append([]admission.Plugin{
 		namespacelifecycle.Plugin{},
 		serviceaccount.Plugin{NoToken: c.NoToken},
+		defaultstorageclass.Plugin{},
+		persistentvolumeclaimresize.Plugin{},
+		certificateapproval.Plugin{Authorizer: c.Authorizer},
+		certificatesigning.Plugin{Authorizer: c.Authorizer},
+		clustertrustbundleattest.Plugin{Authorizer: c.Authorizer},
+		certificatesubjectrestriction.Plugin{},
+		defaultingressclass.Plugin{},
 		policy.NewMutating(policies),
 		webhookadmission.NewMutating(hooks),
 		policy.NewValidating(policies),
