@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -57,6 +58,12 @@ func send(ctx context.Context, c kubernetes.Interface, m metadata.Interface, w W
 		return act(ctx, c.CoreV1().Secrets(ns), o, w)
 	case *corev1.ServiceAccount:
 		return act(ctx, c.CoreV1().ServiceAccounts(ns), o, w)
+	case *corev1.PersistentVolumeClaim:
+		return act(ctx, c.CoreV1().PersistentVolumeClaims(ns), o, w)
+	case *corev1.PersistentVolume:
+		return act(ctx, c.CoreV1().PersistentVolumes(), o, w)
+	case *storagev1.VolumeAttributesClass:
+		return act(ctx, c.StorageV1().VolumeAttributesClasses(), o, w)
 	case *corev1.ReplicationController:
 		return act(ctx, c.CoreV1().ReplicationControllers(ns), o, w)
 	case *corev1.Namespace:

@@ -16,11 +16,14 @@ import (
 	"github.com/strake-io/strake/controllers/nodeipam"
 	"github.com/strake-io/strake/controllers/nodelifecycle"
 	"github.com/strake-io/strake/controllers/podgc"
+	"github.com/strake-io/strake/controllers/pvcprotection"
+	"github.com/strake-io/strake/controllers/pvprotection"
 	"github.com/strake-io/strake/controllers/replicaset"
 	"github.com/strake-io/strake/controllers/replication"
 	"github.com/strake-io/strake/controllers/rootca"
 	"github.com/strake-io/strake/controllers/serviceaccount"
 	"github.com/strake-io/strake/controllers/tainteviction"
+	"github.com/strake-io/strake/controllers/vacprotection"
 )
 
 // Config is what some controllers need to know.
@@ -52,6 +55,9 @@ func All(c Config) []controllers.Registration {
 		garbagecollector.New(garbagecollector.Config{}),
 		serviceaccount.New(),
 		clusterroleaggregation.New(),
+		pvcprotection.New(),
+		pvprotection.New(),
+		vacprotection.New(),
 		nodelifecycle.New(nodelifecycle.Config{Grace: c.NodeGrace}),
 		tainteviction.New(),
 		podgc.New(podgc.Config{TerminatedPodThreshold: c.TerminatedPodThreshold}),

@@ -17,6 +17,7 @@ import (
 	"github.com/strake-io/strake/apiserver/admission/persistentvolumeclaimresize"
 	"github.com/strake-io/strake/apiserver/admission/policy"
 	"github.com/strake-io/strake/apiserver/admission/serviceaccount"
+	"github.com/strake-io/strake/apiserver/admission/storageobjectinuseprotection"
 	webhookadmission "github.com/strake-io/strake/apiserver/admission/webhook"
 	"github.com/strake-io/strake/apiserver/webhook"
 )
@@ -45,6 +46,7 @@ func Chain(c Config) []admission.Plugin {
 		namespacelifecycle.Plugin{},
 		serviceaccount.Plugin{NoToken: c.NoToken},
 		defaultstorageclass.Plugin{},
+		storageobjectinuseprotection.Plugin{},
 		persistentvolumeclaimresize.Plugin{},
 		certificateapproval.Plugin{Authorizer: c.Authorizer},
 		certificatesigning.Plugin{Authorizer: c.Authorizer},
