@@ -24,6 +24,7 @@ import (
 	"github.com/strake-io/strake/controllers/serviceaccount"
 	"github.com/strake-io/strake/controllers/tainteviction"
 	"github.com/strake-io/strake/controllers/vacprotection"
+	"github.com/strake-io/strake/controllers/validatingadmissionpolicystatus"
 )
 
 // Config is what some controllers need to know.
@@ -58,6 +59,7 @@ func All(c Config) []controllers.Registration {
 		pvcprotection.New(),
 		pvprotection.New(),
 		vacprotection.New(),
+		validatingadmissionpolicystatus.New(),
 		nodelifecycle.New(nodelifecycle.Config{Grace: c.NodeGrace}),
 		tainteviction.New(),
 		podgc.New(podgc.Config{TerminatedPodThreshold: c.TerminatedPodThreshold}),

@@ -4,10 +4,11 @@ import (
 	"fmt"
 
 	"github.com/google/cel-go/cel"
-	"github.com/google/cel-go/common/types/traits"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 	apiservercel "k8s.io/apiserver/pkg/cel"
 	"k8s.io/apiserver/pkg/cel/environment"
+
+	"github.com/strake-io/strake/internal/celtypes"
 )
 
 // Age says which version of the language an expression may use: what is new must be
@@ -76,7 +77,7 @@ func (c *Compiler) environment(d Declares, age Age) (*cel.Env, error) {
 // variables.NAME.
 func (c *Compiler) Variable(name, text string, d Declares, age Age) *Expression {
 	e := c.Compile(text, d, age, cel.AnyType)
-	c.variables.Fields[name] = apiservercel.NewDeclField(name, declared(e.output), true, nil, nil)
+	c.variables.Fields[name] = apiservercel.NewDeclField(name, celtypes.Declared(e.output), true, nil, nil)
 	c.compiled[name] = e
 	return e
 }
@@ -118,30 +119,4 @@ func oneOf(t *cel.Type, allowed []*cel.Type) bool {
 		}
 	}
 	return false
-}
-
-// declared is a type of CEL as the environment declares it.
-func declared(t *cel.Type) *apiservercel.DeclType {
-	if t == nil {
-		return apiservercel.DynType
-	}
-	if simple := simpleTypes[t]; simple != nil {
-		return simple
-	}
-	if t.HasTrait(traits.ContainerType) && t.HasTrait(traits.IndexerType) {
-		switch of := t.Parameters(); len(of) {
-		case 1:
-			return listOf(declared(of[0]))
-		case 2:
-			return apiservercel.NewMapType(declared(of[0]), declared(of[1]), -1)
-		}
-	}
-	return apiservercel.DynType
-}
-
-var simpleTypes = map[*cel.Type]*apiservercel.DeclType{
-	cel.AnyType: apiservercel.AnyType, cel.BoolType: apiservercel.BoolType, cel.BytesType: apiservercel.BytesType,
-	cel.DoubleType: apiservercel.DoubleType, cel.DurationType: apiservercel.DurationType, cel.IntType: apiservercel.IntType,
-	cel.NullType: apiservercel.NullType, cel.StringType: apiservercel.StringType, cel.TimestampType: apiservercel.TimestampType,
-	cel.UintType: apiservercel.UintType,
 }

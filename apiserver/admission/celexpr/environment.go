@@ -20,6 +20,8 @@ import (
 	"k8s.io/apiserver/pkg/cel/environment"
 	"k8s.io/apiserver/pkg/cel/library"
 	"k8s.io/apiserver/pkg/cel/mutation"
+
+	"github.com/strake-io/strake/internal/celtypes"
 )
 
 const (
@@ -72,7 +74,7 @@ var environments = func() map[Declares]func() (*environment.EnvSet, error) {
 var always = version.MajorMinor(1, 0)
 
 func newEnvironment(d Declares) (*environment.EnvSet, error) {
-	request, namespace := requestType(), namespaceType()
+	request, namespace := celtypes.Request(), celtypes.Namespace()
 	options := []cel.EnvOption{
 		cel.Variable(objectName, cel.DynType),
 		cel.Variable(oldObjectName, cel.DynType),
@@ -101,60 +103,4 @@ func newEnvironment(d Declares) (*environment.EnvSet, error) {
 		return nil, fmt.Errorf("the CEL environment of admission: %w", err)
 	}
 	return set, nil
-}
-
-// record makes an object type of its fields; the names of those that are optional
-// end in "?".
-func record(name string, fields map[string]*apiservercel.DeclType) *apiservercel.DeclType {
-	declared := make(map[string]*apiservercel.DeclField, len(fields))
-	for field, of := range fields {
-		required := true
-		if field[len(field)-1] == '?' {
-			field, required = field[:len(field)-1], false
-		}
-		declared[field] = apiservercel.NewDeclField(field, of, required, nil, nil)
-	}
-	return apiservercel.NewObjectType(name, declared)
-}
-
-type fieldTypes = map[string]*apiservercel.DeclType
-
-func listOf(t *apiservercel.DeclType) *apiservercel.DeclType { return apiservercel.NewListType(t, -1) }
-
-func mapOf(t *apiservercel.DeclType) *apiservercel.DeclType {
-	return apiservercel.NewMapType(apiservercel.StringType, t, -1)
-}
-
-// requestType is an AdmissionRequest without its uid and its objects.
-func requestType() *apiservercel.DeclType {
-	text := apiservercel.StringType
-	kind := record("kubernetes.GroupVersionKind", fieldTypes{"group": text, "version": text, "kind": text})
-	resource := record("kubernetes.GroupVersionResource", fieldTypes{"group": text, "version": text, "resource": text})
-	user := record("kubernetes.UserInfo", fieldTypes{
-		"username?": text, "uid?": text, "groups?": listOf(text), "extra?": mapOf(listOf(text)),
-	})
-	return record("kubernetes.AdmissionRequest", fieldTypes{
-		"kind": kind, "resource": resource, "subResource?": text,
-		"requestKind": kind, "requestResource": resource, "requestSubResource?": text,
-		"name": text, "namespace?": text, "operation": text, "userInfo": user,
-		"dryRun?": apiservercel.BoolType, "options?": apiservercel.DynType,
-	})
-}
-
-// namespaceType is a Namespace without what is nobody's business: managed fields,
-// owners.
-func namespaceType() *apiservercel.DeclType {
-	text, moment, number := apiservercel.StringType, apiservercel.TimestampType, apiservercel.IntType
-	condition := record("kubernetes.NamespaceCondition", fieldTypes{
-		"status": text, "type": text, "lastTransitionTime": moment, "message": text, "reason": text,
-	})
-	return record("kubernetes.Namespace", fieldTypes{
-		"metadata": record("kubernetes.NamespaceMetadata", fieldTypes{
-			"name": text, "generateName": text, "namespace": text, "labels": mapOf(text), "annotations": mapOf(text), "UID": text,
-			"creationTimestamp": moment, "deletionGracePeriodSeconds": number, "deletionTimestamp": moment,
-			"generation": number, "resourceVersion": text, "finalizers": listOf(text),
-		}),
-		"spec":   record("kubernetes.NamespaceSpec", fieldTypes{"finalizers": listOf(text)}),
-		"status": record("kubernetes.NamespaceStatus", fieldTypes{"conditions": listOf(condition), "phase": text}),
-	})
 }
