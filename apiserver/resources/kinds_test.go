@@ -136,7 +136,7 @@ func TestInvalidObjects(t *testing.T) {
 		{"PersistentVolumeClaim", `{spec: {accessModes: null}}`, []string{`spec.accessModes: Required value: at least 1 access mode is required`}},
 		{"PersistentVolumeClaim", `{spec: {accessModes: [ReadWriteOncePod, ReadOnlyMany]}}`, []string{`spec.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes`}},
 		{"PersistentVolumeClaim", `{spec: {resources: null}}`, []string{`spec.resources[storage]: Required value`}},
-		{"PersistentVolumeClaim", `{spec: {dataSource: {kind: Pod, name: p}}}`, []string{`spec.dataSource: Invalid value: "Pod": must be 'PersistentVolumeClaim' when referencing the default apiGroup`,
+		{"PersistentVolumeClaim", `{spec: {dataSource: {kind: Pod, name: p}, dataSourceRef: {kind: Pod, name: p}}}`, []string{`spec.dataSource: Invalid value: "Pod": must be 'PersistentVolumeClaim' when referencing the default apiGroup`,
 			`spec.dataSourceRef: Invalid value: "Pod": must be 'PersistentVolumeClaim' when referencing the default apiGroup`}},
 		{"LimitRange", `{spec: {limits: [{type: Pod, default: {cpu: "1"}}]}}`, []string{"spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'"}},
 		{"LimitRange", `{spec: {limits: [{type: Container, min: {cpu: "3"}, max: {cpu: "2"}}]}}`, []string{
@@ -210,7 +210,11 @@ func TestInvalidUpdates(t *testing.T) {
 		t.Run(test.kind, func(t *testing.T) {
 			r := declared(t, all, test.kind)
 			obj, old := changed(t, r, test.after), changed(t, r, test.before)
-			if diff := cmp.Diff(test.want, messages(r.ValidateUpdate(obj, old))); diff != "" {
+			check := r.ValidateUpdate
+			if r.ValidateChange != nil {
+				check = r.ValidateChange
+			}
+			if diff := cmp.Diff(test.want, messages(check(obj, old))); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", test.after, diff)
 			}
 		})

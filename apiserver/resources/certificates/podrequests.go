@@ -84,7 +84,7 @@ func podRequests() *resource.Resource {
 }
 
 func validatePodRequest(s *certificatesv1.PodCertificateRequestSpec, path *field.Path) field.ErrorList {
-	errs := SignerName(s.SignerName, path.Child("signerName"))
+	errs := rules.SignerName(s.SignerName, path.Child("signerName"))
 	if s.UnverifiedUserAnnotations != nil {
 		errs = append(errs, validateUserAnnotations(s.UnverifiedUserAnnotations, path.Child("unverifiedUserAnnotations"))...)
 	}

@@ -147,7 +147,7 @@ func validateNew(r *certificatesv1.CertificateSigningRequest) field.ErrorList {
 	if s.SignerName == "kubernetes.io/legacy-unknown" {
 		errs = append(errs, field.Invalid(path.Child("signerName"), s.SignerName, "the legacy signerName is not allowed via this API version"))
 	} else {
-		errs = append(errs, SignerName(s.SignerName, path.Child("signerName"))...)
+		errs = append(errs, rules.SignerName(s.SignerName, path.Child("signerName"))...)
 	}
 	if e := s.ExpirationSeconds; e != nil && *e < minExpiration {
 		errs = append(errs, field.Invalid(path.Child("expirationSeconds"), *e, fmt.Sprintf("may not specify a duration less than %d seconds (%d minutes)", minExpiration, minExpiration/60)))

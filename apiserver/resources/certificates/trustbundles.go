@@ -4,11 +4,9 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"strings"
 	"time"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
-	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -52,31 +50,14 @@ func trustBundles() *resource.Resource {
 }
 
 func validateBundle(b *certificatesv1.ClusterTrustBundle, parse bool) field.ErrorList {
-	errs := rules.Matches(b.Name, field.NewPath("metadata", "name"), bundleName(b.Name, b.Spec.SignerName))
+	errs := rules.Matches(b.Name, field.NewPath("metadata", "name"), rules.TrustBundleName(b.Name, b.Spec.SignerName))
 	if b.Spec.SignerName != "" {
-		errs = append(errs, SignerName(b.Spec.SignerName, field.NewPath("spec", "signerName"))...)
+		errs = append(errs, rules.SignerName(b.Spec.SignerName, field.NewPath("spec", "signerName"))...)
 	}
 	if parse {
 		errs = append(errs, validateAnchors(b.Spec.TrustBundle, field.NewPath("spec", "trustBundle"))...)
 	}
 	return errs
-}
-
-// bundleName: the bundles of a signer have its name before their own, so that who may
-// write them can be said by name.
-func bundleName(name, signer string) []string {
-	if signer == "" {
-		if strings.Contains(name, ":") {
-			return []string{`ClusterTrustBundle without signer name must not have ":" in its name`}
-		}
-		return apivalidation.NameIsDNSSubdomain(name, false)
-	}
-	prefix := strings.ReplaceAll(signer, "/", ":") + ":"
-	own, ok := strings.CutPrefix(name, prefix)
-	if !ok {
-		return []string{fmt.Sprintf("ClusterTrustBundle for signerName %s must be named with prefix %s", signer, prefix)}
-	}
-	return apivalidation.NameIsDNSSubdomain(own, false)
 }
 
 // validateAnchors: a bundle is certificates of authorities, each once.

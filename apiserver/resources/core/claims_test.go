@@ -19,8 +19,8 @@ func TestValidateClaimStatus(t *testing.T) {
 	}
 	want := []string{
 		`status.capacity[storage]: Invalid value: -1: must be a valid resource quantity`,
-		`status.allocatedResourceStatus: Unsupported value: "cpu": supported values: "storage"`,
-		`status.allocatedResourceStatus: Unsupported value: "Soon": supported values: "ControllerResizeInProgress", "ControllerResizeInfeasible", "NodeResizePending", "NodeResizeInProgress", "NodeResizeInfeasible"`,
+		`status.allocatedResourceStatuses: Unsupported value: "cpu": supported values: "storage"`,
+		`status.allocatedResourceStatuses: Unsupported value: "example.com/x": supported values: "ControllerResizeInProgress", "ControllerResizeInfeasible", "NodeResizeInProgress", "NodeResizeInfeasible", "NodeResizePending"`,
 		`status.allocatedResources: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')`,
 		`status.allocatedResources[example.com/x]: Invalid value: "-2": must be greater than or equal to 0`,
 	}

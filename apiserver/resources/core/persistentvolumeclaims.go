@@ -1,13 +1,10 @@
 package core
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -23,7 +20,12 @@ import (
 func persistentVolumeClaims() *resource.Resource {
 	view := typed.Halves{
 		Status: func(_ resource.Request, obj, old runtime.Object) {
-			obj.(*corev1.PersistentVolumeClaim).Spec = old.(*corev1.PersistentVolumeClaim).Spec
+			c, was := obj.(*corev1.PersistentVolumeClaim), old.(*corev1.PersistentVolumeClaim)
+			c.Spec = was.Spec
+			if was.Status.HealthStatus == nil {
+				// CSIVolumeHealth is off in v1.37.
+				c.Status.HealthStatus = nil
+			}
 		},
 	}
 	return &resource.Resource{
@@ -35,24 +37,26 @@ func persistentVolumeClaims() *resource.Resource {
 			PrepareForCreate: func(_ resource.Request, obj runtime.Object) {
 				c := obj.(*corev1.PersistentVolumeClaim)
 				c.Status = corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimPending}
+				volumes.DropDataSource(&c.Spec, nil)
 				volumes.NormalizeDataSource(&c.Spec)
 			},
 			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
-				c := obj.(*corev1.PersistentVolumeClaim)
-				c.Status = old.(*corev1.PersistentVolumeClaim).Status
+				c, was := obj.(*corev1.PersistentVolumeClaim), old.(*corev1.PersistentVolumeClaim)
+				c.Status = was.Status
+				volumes.DropDataSource(&c.Spec, &was.Spec)
 				volumes.NormalizeDataSource(&c.Spec)
 			},
 			Validate: typed.Validate(func(c *corev1.PersistentVolumeClaim) field.ErrorList {
 				return volumes.ClaimSpec(&c.Spec, field.NewPath("spec"))
 			}),
-			ValidateUpdate: typed.Change(validateClaimUpdate),
+			ValidateChange: typed.Change(validateClaimUpdate),
 			NameError:      apivalidation.NameIsDNSSubdomain,
 			Warnings: typed.Warnings(func(c, _ *corev1.PersistentVolumeClaim) []string {
 				var out []string
 				if _, ok := c.Annotations[corev1.BetaStorageClassAnnotation]; ok {
 					out = append(out, `metadata.annotations[volume.beta.kubernetes.io/storage-class]: deprecated since v1.8; use "storageClassName" attribute instead`)
 				}
-				return append(out, fractionalBytes(c.Spec.Resources.Requests, field.NewPath("spec", "resources", "requests"))...)
+				return append(out, sizeWarnings(&c.Spec, field.NewPath("spec"))...)
 			}),
 			AllowUnconditionalUpdate: true, ReturnsDeleted: true,
 			ResetFields: statusReset(),
@@ -73,47 +77,6 @@ func defaultClaim(c *corev1.PersistentVolumeClaim) {
 	if c.Spec.VolumeMode == nil {
 		c.Spec.VolumeMode = ptr.To(corev1.PersistentVolumeFilesystem)
 	}
-}
-
-// validateClaimUpdate: a bound claim may grow; one without a volume or a class may
-// get it; its attributes class may change.
-func validateClaimUpdate(c, old *corev1.PersistentVolumeClaim) field.ErrorList {
-	path := field.NewPath("spec")
-	now, was := c.Spec.DeepCopy(), old.Spec.DeepCopy()
-	volumes.NormalizeDataSource(was)
-	if was.VolumeName == "" {
-		now.VolumeName = ""
-	}
-	beta, named := old.Annotations[corev1.BetaStorageClassAnnotation]
-	if was.StorageClassName == nil && (!named || ptr.Deref(now.StorageClassName, "") == beta) {
-		now.StorageClassName = nil
-	}
-	if c.Status.Phase == corev1.ClaimBound && now.Resources.Requests != nil {
-		now.Resources.Requests[corev1.ResourceStorage] = was.Resources.Requests[corev1.ResourceStorage]
-	}
-	now.VolumeAttributesClassName = was.VolumeAttributesClassName
-	if !apiequality.Semantic.DeepEqual(now, was) {
-		return field.ErrorList{field.Forbidden(path, fmt.Sprintf(
-			"spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n%v", cmp.Diff(was, now)))}
-	}
-	var errs field.ErrorList
-	size, have := c.Spec.Resources.Requests[corev1.ResourceStorage], old.Status.Capacity[corev1.ResourceStorage]
-	if size.Cmp(was.Resources.Requests[corev1.ResourceStorage]) < 0 && size.Cmp(have) < 0 {
-		errs = append(errs, field.Forbidden(path.Child("resources", "requests", "storage"), "field can not be less than status.capacity"))
-	}
-	if ptr.Deref(was.VolumeAttributesClassName, "") != "" && ptr.Deref(c.Spec.VolumeAttributesClassName, "") == "" {
-		errs = append(errs, field.Forbidden(path.Child("volumeAttributesClassName"), "update from non-nil value to nil is forbidden"))
-	}
-	return errs
-}
-
-// fractionalBytes warns of sizes that are no whole number of bytes.
-func fractionalBytes(list corev1.ResourceList, path *field.Path) []string {
-	size, ok := list[corev1.ResourceStorage]
-	if !ok || size.MilliValue()%1000 == 0 {
-		return nil
-	}
-	return []string{fmt.Sprintf("%s: fractional byte value %q is invalid, must be an integer", path.Key(string(corev1.ResourceStorage)), size.String())}
 }
 
 // accessModes are the short forms of access modes, without repeats, in the order

@@ -21,13 +21,19 @@ func validateClaimStatus(s *corev1.PersistentVolumeClaimStatus, path *field.Path
 			errs = append(errs, field.Invalid(path.Child("capacity").Key(string(name)), q.Value(), "must be a valid resource quantity"))
 		}
 	}
-	at := path.Child("allocatedResourceStatus")
+	at := path.Child("allocatedResourceStatuses")
 	for _, name := range slices.Sorted(maps.Keys(s.AllocatedResourceStatuses)) {
 		errs = append(errs, claimResource(name, at)...)
-		errs = append(errs, rules.OneOf(s.AllocatedResourceStatuses[name], at,
+		known := []corev1.ClaimResourceStatus{
 			corev1.PersistentVolumeClaimControllerResizeInProgress, corev1.PersistentVolumeClaimControllerResizeInfeasible,
 			corev1.PersistentVolumeClaimNodeResizePending, corev1.PersistentVolumeClaimNodeResizeInProgress,
-			corev1.PersistentVolumeClaimNodeResizeInfeasible)...)
+			corev1.PersistentVolumeClaimNodeResizeInfeasible,
+		}
+		slices.Sort(known)
+		if !slices.Contains(known, s.AllocatedResourceStatuses[name]) {
+			// It is the name that upstream shows.
+			errs = append(errs, field.NotSupported(at, corev1.ClaimResourceStatus(name), known))
+		}
 	}
 	at = path.Child("allocatedResources")
 	for _, name := range slices.Sorted(maps.Keys(s.AllocatedResources)) {

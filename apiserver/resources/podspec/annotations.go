@@ -200,3 +200,39 @@ func validateAnnotationChange(now, old map[string]string, path *field.Path) fiel
 	}
 	return errs
 }
+
+// validateSeccompMatch checks that the annotations of before there were seccomp fields,
+// which mean nothing any more, do not say otherwise than the fields of a new pod.
+func validateSeccompMatch(pod *corev1.Pod, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	match := func(key string, p *corev1.SeccompProfile, at *field.Path) {
+		said, has := pod.Annotations[key]
+		if !has || p == nil {
+			return
+		}
+		same := true
+		switch p.Type {
+		case corev1.SeccompProfileTypeUnconfined:
+			same = said == corev1.SeccompProfileNameUnconfined
+		case corev1.SeccompProfileTypeRuntimeDefault:
+			same = said == corev1.SeccompProfileRuntimeDefault || said == corev1.DeprecatedSeccompProfileDockerDefault
+		case corev1.SeccompProfileTypeLocalhost:
+			if same = strings.HasPrefix(said, corev1.SeccompLocalhostProfileNamePrefix); same &&
+				(p.LocalhostProfile == nil || corev1.SeccompLocalhostProfileNamePrefix+*p.LocalhostProfile != said) {
+				errs = append(errs, field.Forbidden(at.Child("localhostProfile"), "seccomp profile in annotation and field must match"))
+			}
+		}
+		if !same {
+			errs = append(errs, field.Forbidden(at.Child("type"), "seccomp type in annotation and field must match"))
+		}
+	}
+	if s := pod.Spec.SecurityContext; s != nil {
+		match(corev1.SeccompPodAnnotationKey, s.SeccompProfile, path.Child("securityContext", "seccompProfile"))
+	}
+	for _, c := range containersOf(&pod.Spec, path) {
+		if c.SecurityContext != nil {
+			match(corev1.SeccompContainerAnnotationKeyPrefix+c.Name, c.SecurityContext.SeccompProfile, c.at.Child("securityContext", "seccompProfile"))
+		}
+	}
+	return errs
+}

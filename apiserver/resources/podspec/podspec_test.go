@@ -266,7 +266,7 @@ func TestValidatePod(t *testing.T) {
 				s.HostNetwork = true
 				s.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 80, HostPort: 81, Protocol: "TCP"}}
 			},
-			[]string{"spec.containers[0].ports[0].containerPort: Invalid value: 80: must match `hostPort` when `hostNetwork` is true"},
+			[]string{"spec.containers[0].ports[0].hostPort: Invalid value: 81: must match `containerPort` when `hostNetwork` is true"},
 		},
 		"host ports that collide": {
 			func(s *corev1.PodSpec) {

@@ -53,7 +53,7 @@ func ValidateResize(pod, old *corev1.Pod) field.ErrorList {
 		return field.ErrorList{field.Forbidden(field.NewPath(""), "windows pods cannot be resized")}
 	}
 	path := field.NewPath("spec")
-	errs := ValidateSpec(&pod.Spec, true, path)
+	errs := validateSpec(&pod.Spec, &old.Spec, &pod.ObjectMeta, path)
 	class := old.Status.QOSClass
 	if class == "" {
 		class = QOSClass(old)

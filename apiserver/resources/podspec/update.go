@@ -196,7 +196,7 @@ func onlyFewerGates(now, old []corev1.PodSchedulingGate, path *field.Path) field
 // come, none may go or change.
 func ValidateEphemeralUpdate(pod, old *corev1.Pod) field.ErrorList {
 	path := field.NewPath("spec", "ephemeralContainers")
-	errs := ValidateSpec(&pod.Spec, true, field.NewPath("spec"))
+	errs := validateSpec(&pod.Spec, &old.Spec, &pod.ObjectMeta, field.NewPath("spec"))
 	now := map[string]*corev1.EphemeralContainer{}
 	for i := range pod.Spec.EphemeralContainers {
 		now[pod.Spec.EphemeralContainers[i].Name] = &pod.Spec.EphemeralContainers[i]

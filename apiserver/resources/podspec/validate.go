@@ -1,6 +1,7 @@
 package podspec
 
 import (
+	"fmt"
 	"math"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,8 +17,9 @@ import (
 
 // ValidatePod checks a new pod's spec and what its metadata says about it.
 func ValidatePod(pod *corev1.Pod) field.ErrorList {
-	errs := ValidateSpec(&pod.Spec, true, field.NewPath("spec"))
 	path := field.NewPath("spec")
+	errs := validateAnnotations(pod.Annotations, &pod.Spec, field.NewPath("metadata", "annotations"))
+	errs = append(errs, ValidateSpec(&pod.Spec, &pod.ObjectMeta, path)...)
 	if n := pod.Spec.ServiceAccountName; n == "" {
 		for i := range pod.Spec.Volumes {
 			p := pod.Spec.Volumes[i].Projected
@@ -32,10 +34,22 @@ func ValidatePod(pod *corev1.Pod) field.ErrorList {
 			}
 		}
 	}
+	if s := pod.Spec.TerminationGracePeriodSeconds; s != nil {
+		errs = append(errs, rules.NonNegative(*s, path.Child("terminationGracePeriodSeconds"))...)
+	}
+	for i := range pod.Spec.Containers {
+		errs = append(errs, trimmedImage(pod.Spec.Containers[i].Image, path.Child("containers").Index(i))...)
+	}
+	for i := range pod.Spec.InitContainers {
+		errs = append(errs, trimmedImage(pod.Spec.InitContainers[i].Image, path.Child("initContainers").Index(i))...)
+	}
 	if len(pod.Spec.EphemeralContainers) > 0 {
 		errs = append(errs, field.Forbidden(path.Child("ephemeralContainers"), "cannot be set on create"))
 	}
-	errs = append(errs, validateAnnotations(pod.Annotations, &pod.Spec, field.NewPath("metadata", "annotations"))...)
+	if pod.Spec.NodeName != "" && len(pod.Spec.SchedulingGates) > 0 {
+		errs = append(errs, field.Forbidden(path.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
+	}
+	errs = append(errs, validateSeccompMatch(pod, path)...)
 	return append(errs, validateAppArmorMatch(pod, path)...)
 }
 
@@ -45,7 +59,7 @@ func ValidateTemplate(t *corev1.PodTemplateSpec, path *field.Path) field.ErrorLi
 	errs := rules.Labels(t.Labels, meta.Child("labels"))
 	errs = append(errs, apivalidation.ValidateAnnotations(t.Annotations, meta.Child("annotations"))...)
 	errs = append(errs, validateAnnotations(t.Annotations, &t.Spec, meta.Child("annotations"))...)
-	errs = append(errs, ValidateSpec(&t.Spec, false, path.Child("spec"))...)
+	errs = append(errs, ValidateSpec(&t.Spec, nil, path.Child("spec"))...)
 	if len(t.Spec.EphemeralContainers) > 0 {
 		errs = append(errs, field.Forbidden(path.Child("spec", "ephemeralContainers"), "ephemeral containers not allowed in pod template"))
 	}
@@ -71,24 +85,39 @@ func ValidateTemplateFor(kind string, t *corev1.PodTemplateSpec, selected func(l
 	return errs
 }
 
-// ValidateSpec checks a PodSpec; pod says that it is a pod's own and not a
-// template's, where some defaults are still to come.
-func ValidateSpec(spec *corev1.PodSpec, pod bool, path *field.Path) field.ErrorList {
-	volumes, errs := validateVolumes(spec.Volumes, path.Child("volumes"))
-	c := containerScope{volumes: volumes, hostUsers: spec.HostUsers == nil || *spec.HostUsers, spec: spec}
+// ValidateSpec checks a PodSpec. meta is the pod's; nil where the spec is of a template,
+// for which some defaults are still to come.
+func ValidateSpec(spec *corev1.PodSpec, meta *metav1.ObjectMeta, path *field.Path) field.ErrorList {
+	return validateSpec(spec, nil, meta, path)
+}
+
+// validateSpec is ValidateSpec of a spec that replaces another, which is nil on create:
+// what that one was allowed to say may stay.
+func validateSpec(spec, old *corev1.PodSpec, meta *metav1.ObjectMeta, path *field.Path) field.ErrorList {
+	name := ""
+	if meta != nil {
+		name = meta.Name
+	}
+	var errs field.ErrorList
+	if spec.TerminationGracePeriodSeconds == nil {
+		errs = append(errs, field.Required(path.Child("terminationGracePeriodSeconds"), ""))
+	}
+	volumes, bad := validateVolumes(spec.Volumes, name, path.Child("volumes"))
+	errs = append(errs, bad...)
+	errs = append(errs, validateResourceClaims(spec.ResourceClaims, meta, path.Child("resourceClaims"))...)
+	c := containerScope{volumes: volumes, hostUsers: spec.HostUsers == nil || *spec.HostUsers, spec: spec, keepsRestartOnResize: restartsOnResize(old)}
 	errs = append(errs, validateContainers(spec, c, path)...)
 	errs = append(errs, validatePodResources(spec, path.Child("resources"))...)
 	errs = append(errs, rules.Enum(spec.RestartPolicy, path.Child("restartPolicy"),
 		corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)
 	errs = append(errs, validateDNS(spec, path)...)
 	errs = append(errs, rules.Labels(spec.NodeSelector, path.Child("nodeSelector"))...)
-	errs = append(errs, validatePodSecurity(spec, pod, path)...)
+	errs = append(errs, validatePodSecurity(spec, meta != nil, path)...)
 	errs = append(errs, validateAffinity(spec.Affinity, path.Child("affinity"))...)
 	errs = append(errs, ValidateTolerations(spec.Tolerations, path.Child("tolerations"))...)
 	errs = append(errs, validateSpread(spec.TopologySpreadConstraints, path.Child("topologySpreadConstraints"))...)
 	errs = append(errs, validateGates(spec, path)...)
 	errs = append(errs, validateHostAliases(spec.HostAliases, path.Child("hostAliases"))...)
-	errs = append(errs, validateResourceClaims(spec.ResourceClaims, path.Child("resourceClaims"))...)
 	errs = append(errs, validateNames(spec, path)...)
 
 	if d := spec.ActiveDeadlineSeconds; d != nil && (*d < 1 || *d > math.MaxInt32) {
@@ -101,8 +130,32 @@ func ValidateSpec(spec *corev1.PodSpec, pod bool, path *field.Path) field.ErrorL
 		errs = append(errs, validateQuantities(spec.Overhead, path.Child("overhead"))...)
 	}
 	errs = append(errs, validateHostProcess(spec, path)...)
-	return append(errs, validateOS(spec, path)...)
+	errs = append(errs, validateOS(spec, path)...)
+	return append(errs, validateFileKeyVolumes(spec, path)...)
 }
+
+// restartsOnResize says that a spec has init containers that would restart when they are
+// resized, as new ones may not.
+func restartsOnResize(spec *corev1.PodSpec) bool {
+	if spec == nil {
+		return false
+	}
+	for i := range spec.InitContainers {
+		c := &spec.InitContainers[i]
+		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+			continue
+		}
+		for _, p := range c.ResizePolicy {
+			if p.RestartPolicy == corev1.RestartContainer {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// maxHostname is the longest name that Linux lets a host have, in bytes.
+const maxHostname = 64
 
 // validateNames checks the fields that name another object or the host.
 func validateNames(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
@@ -120,17 +173,22 @@ func validateNames(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 	if spec.RuntimeClassName != nil {
 		errs = append(errs, rules.Subdomain(*spec.RuntimeClassName, path.Child("runtimeClassName"))...)
 	}
+	if spec.DeprecatedServiceAccount != spec.ServiceAccountName {
+		errs = append(errs, field.Invalid(path.Child("deprecatedServiceAccount"), spec.DeprecatedServiceAccount,
+			fmt.Sprintf("must be the same as serviceAccountName: %q", spec.ServiceAccountName)))
+	}
 	if o := spec.HostnameOverride; o != nil {
-		errs = append(errs, rules.Subdomain(*o, path.Child("hostnameOverride"))...)
-		if len(*o) > validation.DNS1123LabelMaxLength+1 {
-			errs = append(errs, field.TooLong(path.Child("hostnameOverride"), *o, 64))
+		at := path.Child("hostnameOverride")
+		if spec.SetHostnameAsFQDN != nil && *spec.SetHostnameAsFQDN {
+			errs = append(errs, field.Forbidden(at, "may not be specified when setHostnameAsFQDN is true"))
 		}
 		if spec.HostNetwork {
-			errs = append(errs, field.Invalid(path.Child("hostnameOverride"), *o, "cannot be set when hostNetwork is true"))
+			errs = append(errs, field.Forbidden(at, "may not be specified when hostNetwork is true"))
 		}
-		if spec.SetHostnameAsFQDN != nil && *spec.SetHostnameAsFQDN {
-			errs = append(errs, field.Invalid(path.Child("hostnameOverride"), *o, "cannot be set when setHostnameAsFQDN is true"))
+		if len(*o) > maxHostname {
+			errs = append(errs, field.TooLong(at, "", maxHostname))
 		}
+		errs = append(errs, rules.Subdomain(*o, at)...)
 	}
 	return errs
 }
@@ -144,14 +202,11 @@ func validateGates(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 	seen := sets.New[string]()
 	for i, g := range spec.SchedulingGates {
 		at := path.Child("schedulingGates").Index(i)
+		errs = append(errs, rules.Matches(g.Name, at, validation.IsQualifiedName(g.Name))...)
 		if seen.Has(g.Name) {
 			errs = append(errs, field.Duplicate(at, g.Name))
 		}
 		seen.Insert(g.Name)
-		errs = append(errs, rules.Matches(g.Name, at, validation.IsQualifiedName(g.Name))...)
-	}
-	if spec.NodeName != "" && len(spec.SchedulingGates) > 0 {
-		errs = append(errs, field.Forbidden(path.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
 	}
 	return errs
 }
@@ -168,8 +223,14 @@ func validateHostAliases(aliases []corev1.HostAlias, path *field.Path) field.Err
 	return errs
 }
 
-func validateResourceClaims(claims []corev1.PodResourceClaim, path *field.Path) field.ErrorList {
+func validateResourceClaims(claims []corev1.PodResourceClaim, meta *metav1.ObjectMeta, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
+	if meta != nil && metav1.HasAnnotation(*meta, corev1.MirrorPodAnnotationKey) {
+		for range claims {
+			errs = append(errs, field.Forbidden(field.NewPath(""), "static pods do not support resource claims"))
+		}
+		return errs
+	}
 	seen := sets.New[string]()
 	for i, c := range claims {
 		at := path.Index(i)
@@ -184,9 +245,9 @@ func validateResourceClaims(claims []corev1.PodResourceClaim, path *field.Path) 
 		}
 		switch {
 		case c.ResourceClaimName != nil && c.ResourceClaimTemplateName != nil:
-			errs = append(errs, field.Invalid(at, c, "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"))
+			errs = append(errs, field.Invalid(at, rules.Internal(c), "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"))
 		case c.ResourceClaimName == nil && c.ResourceClaimTemplateName == nil:
-			errs = append(errs, field.Invalid(at, c, "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"))
+			errs = append(errs, field.Invalid(at, rules.Internal(c), "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"))
 		}
 		if c.ResourceClaimName != nil {
 			errs = append(errs, rules.Subdomain(*c.ResourceClaimName, at.Child("resourceClaimName"))...)

@@ -2,10 +2,10 @@ package podspec
 
 import (
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	unversioned "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -27,7 +27,7 @@ func validateAffinity(a *corev1.Affinity, path *field.Path) field.ErrorList {
 			if p.Weight <= 0 || p.Weight > 100 {
 				errs = append(errs, field.Invalid(term.Child("weight"), p.Weight, "must be in the range 1-100"))
 			}
-			errs = append(errs, validateNodeTerm(&p.Preference, term.Child("preference"))...)
+			errs = append(errs, validateNodeTerm(&p.Preference, false, term.Child("preference"))...)
 		}
 	}
 	if p := a.PodAffinity; p != nil {
@@ -47,15 +47,16 @@ func ValidateNodeSelector(s *corev1.NodeSelector, path *field.Path) field.ErrorL
 	}
 	var errs field.ErrorList
 	for i := range s.NodeSelectorTerms {
-		errs = append(errs, validateNodeTerm(&s.NodeSelectorTerms[i], at.Index(i))...)
+		errs = append(errs, validateNodeTerm(&s.NodeSelectorTerms[i], true, at.Index(i))...)
 	}
 	return errs
 }
 
-func validateNodeTerm(t *corev1.NodeSelectorTerm, path *field.Path) field.ErrorList {
+// validateNodeTerm: the values of what a pod only prefers may be no label values.
+func validateNodeTerm(t *corev1.NodeSelectorTerm, values bool, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i, r := range t.MatchExpressions {
-		errs = append(errs, validateNodeRequirement(r, path.Child("matchExpressions").Index(i))...)
+		errs = append(errs, validateNodeRequirement(r, values, path.Child("matchExpressions").Index(i))...)
 	}
 	for i, r := range t.MatchFields {
 		at := path.Child("matchFields").Index(i)
@@ -78,16 +79,13 @@ func validateNodeTerm(t *corev1.NodeSelectorTerm, path *field.Path) field.ErrorL
 	return errs
 }
 
-func validateNodeRequirement(r corev1.NodeSelectorRequirement, path *field.Path) field.ErrorList {
+func validateNodeRequirement(r corev1.NodeSelectorRequirement, checkValues bool, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	values := path.Child("values")
 	switch r.Operator {
 	case corev1.NodeSelectorOpIn, corev1.NodeSelectorOpNotIn:
 		if len(r.Values) == 0 {
 			errs = append(errs, field.Required(values, "must be specified when `operator` is 'In' or 'NotIn'"))
-		}
-		for i, v := range r.Values {
-			errs = append(errs, rules.Matches(v, values.Index(i), validation.IsValidLabelValue(v))...)
 		}
 	case corev1.NodeSelectorOpExists, corev1.NodeSelectorOpDoesNotExist:
 		if len(r.Values) > 0 {
@@ -100,7 +98,13 @@ func validateNodeRequirement(r corev1.NodeSelectorRequirement, path *field.Path)
 	default:
 		errs = append(errs, field.Invalid(path.Child("operator"), r.Operator, "not a valid selector operator"))
 	}
-	return append(errs, unversioned.ValidateLabelName(r.Key, path.Child("key"))...)
+	errs = append(errs, unversioned.ValidateLabelName(r.Key, path.Child("key"))...)
+	if checkValues {
+		for i, v := range r.Values {
+			errs = append(errs, rules.Matches(v, values.Index(i), validation.IsValidLabelValue(v))...)
+		}
+	}
+	return errs
 }
 
 func validatePodTerms(requiredTerms []corev1.PodAffinityTerm, preferred []corev1.WeightedPodAffinityTerm, path *field.Path) field.ErrorList {
@@ -148,11 +152,17 @@ func ValidateTolerations(tolerations []corev1.Toleration, path *field.Path) fiel
 		}
 		switch t.Operator {
 		case corev1.TolerationOpEqual, "":
-			errs = append(errs, rules.Matches(t.Value, at.Child("operator"), validation.IsValidLabelValue(t.Value))...)
+			if messages := validation.IsValidLabelValue(t.Value); len(messages) > 0 {
+				errs = append(errs, field.Invalid(at.Child("operator"), t.Value, strings.Join(messages, ";")))
+			}
 		case corev1.TolerationOpExists:
 			if t.Value != "" {
-				errs = append(errs, field.Invalid(at.Child("operator"), t, "value must be empty when `operator` is 'Exists'"))
+				errs = append(errs, field.Invalid(at.Child("operator"), t.Value, "value must be empty when `operator` is 'Exists'"))
 			}
+		case corev1.TolerationOpLt, corev1.TolerationOpGt:
+			// Switched off in v1.37, and yet named.
+			errs = append(errs, field.NotSupported(at.Child("operator"), t.Operator,
+				[]corev1.TolerationOperator{corev1.TolerationOpEqual, corev1.TolerationOpExists, corev1.TolerationOpLt, corev1.TolerationOpGt}))
 		default:
 			errs = append(errs, field.NotSupported(at.Child("operator"), t.Operator,
 				[]corev1.TolerationOperator{corev1.TolerationOpEqual, corev1.TolerationOpExists}))
@@ -167,7 +177,13 @@ func ValidateTolerations(tolerations []corev1.Toleration, path *field.Path) fiel
 
 func validateSpread(constraints []corev1.TopologySpreadConstraint, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	seen := sets.New[string]()
+	last := make(map[string]int, len(constraints))
+	pair := func(c *corev1.TopologySpreadConstraint) string {
+		return fmt.Sprintf("{%v, %v}", c.TopologyKey, c.WhenUnsatisfiable)
+	}
+	for i := range constraints {
+		last[pair(&constraints[i])] = i
+	}
 	for i := range constraints {
 		c, at := &constraints[i], path.Index(i)
 		if c.MaxSkew <= 0 {
@@ -175,15 +191,11 @@ func validateSpread(constraints []corev1.TopologySpreadConstraint, path *field.P
 		}
 		if c.TopologyKey == "" {
 			errs = append(errs, field.Required(at.Child("topologyKey"), "can not be empty"))
-		} else {
-			errs = append(errs, unversioned.ValidateLabelName(c.TopologyKey, at.Child("topologyKey"))...)
 		}
 		errs = append(errs, rules.OneOf(c.WhenUnsatisfiable, at.Child("whenUnsatisfiable"), corev1.DoNotSchedule, corev1.ScheduleAnyway)...)
-		pair := fmt.Sprintf("{%v, %v}", c.TopologyKey, c.WhenUnsatisfiable)
-		if seen.Has(pair) {
-			errs = append(errs, field.Duplicate(at.Child("{topologyKey, whenUnsatisfiable}"), pair))
+		if p := pair(c); last[p] > i {
+			errs = append(errs, field.Duplicate(at.Child("{topologyKey, whenUnsatisfiable}"), p))
 		}
-		seen.Insert(pair)
 		if d := c.MinDomains; d != nil {
 			if *d <= 0 {
 				errs = append(errs, field.Invalid(at.Child("minDomains"), *d, "must be greater than zero"))
@@ -193,10 +205,10 @@ func validateSpread(constraints []corev1.TopologySpreadConstraint, path *field.P
 			}
 		}
 		if p := c.NodeAffinityPolicy; p != nil {
-			errs = append(errs, rules.OneOf(*p, at.Child("nodeAffinityPolicy"), corev1.NodeInclusionPolicyIgnore, corev1.NodeInclusionPolicyHonor)...)
+			errs = append(errs, rules.OneOf(*p, at.Child("nodeAffinityPolicy"), corev1.NodeInclusionPolicyHonor, corev1.NodeInclusionPolicyIgnore)...)
 		}
 		if p := c.NodeTaintsPolicy; p != nil {
-			errs = append(errs, rules.OneOf(*p, at.Child("nodeTaintsPolicy"), corev1.NodeInclusionPolicyIgnore, corev1.NodeInclusionPolicyHonor)...)
+			errs = append(errs, rules.OneOf(*p, at.Child("nodeTaintsPolicy"), corev1.NodeInclusionPolicyHonor, corev1.NodeInclusionPolicyIgnore)...)
 		}
 		errs = append(errs, rules.Selector(c.LabelSelector, at.Child("labelSelector"))...)
 		errs = append(errs, validateLabelKeys(c.MatchLabelKeys, nil, c.LabelSelector, at)...)

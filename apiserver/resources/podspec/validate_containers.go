@@ -13,9 +13,12 @@ import (
 
 // containerScope is what the check of one container knows of its pod.
 type containerScope struct {
-	spec      *corev1.PodSpec
-	volumes   map[string]*corev1.VolumeSource
-	hostUsers bool
+	spec *corev1.PodSpec
+	// keepsRestartOnResize: the pod has had init containers that restart when they are
+	// resized since before that was refused.
+	keepsRestartOnResize bool
+	volumes              map[string]*corev1.VolumeSource
+	hostUsers            bool
 }
 
 // validateContainers checks all three lists of containers, whose names share
@@ -37,9 +40,9 @@ func validateContainers(spec *corev1.PodSpec, scope containerScope, path *field.
 		c := &spec.Containers[i]
 		errs = append(errs, validateContainer(c, scope, at)...)
 		unique(c.Name, at)
-		errs = append(errs, validateLifecycle(c.Lifecycle, at.Child("lifecycle"))...)
+		errs = append(errs, validateLifecycle(c.Lifecycle, spec.TerminationGracePeriodSeconds, at.Child("lifecycle"))...)
 		errs = append(errs, validateProbes(c, at)...)
-		errs = append(errs, validateRestart(c.RestartPolicy, c.RestartPolicyRules, true, at)...)
+		errs = append(errs, validateRestart(c.RestartPolicy, c.RestartPolicyRules, at)...)
 	}
 	errs = append(errs, uniqueHostPorts(spec.Containers, path.Child("containers"))...)
 	for i := range spec.InitContainers {
@@ -47,7 +50,9 @@ func validateContainers(spec *corev1.PodSpec, scope containerScope, path *field.
 		c := &spec.InitContainers[i]
 		errs = append(errs, validateContainer(c, scope, at)...)
 		unique(c.Name, at)
-		errs = append(errs, validateInitContainer(c, at)...)
+		// The path of the conflict is upstream's: of the list, as if it had one member.
+		errs = append(errs, uniqueHostPorts([]corev1.Container{*c}, path.Child("initContainers"))...)
+		errs = append(errs, validateInitContainer(c, scope, at)...)
 	}
 	errs = append(errs, validateEphemeral(spec, scope, unique, path.Child("ephemeralContainers"))...)
 	return errs
@@ -61,16 +66,13 @@ func validateContainer(c *corev1.Container, scope containerScope, path *field.Pa
 	} else {
 		errs = append(errs, rules.Label(c.Name, path.Child("name"))...)
 	}
-	switch trimmed := strings.TrimSpace(c.Image); {
-	case c.Image == "":
+	if c.Image == "" {
 		errs = append(errs, field.Required(path.Child("image"), ""))
-	case trimmed != c.Image:
-		errs = append(errs, field.Invalid(path.Child("image"), c.Image, "must not have leading or trailing whitespace"))
 	}
 	errs = append(errs, rules.Enum(c.TerminationMessagePolicy, path.Child("terminationMessagePolicy"),
-		corev1.TerminationMessageFallbackToLogsOnError, corev1.TerminationMessageReadFile)...)
+		corev1.TerminationMessageReadFile, corev1.TerminationMessageFallbackToLogsOnError)...)
 	errs = append(errs, validatePorts(c.Ports, path.Child("ports"))...)
-	errs = append(errs, validateEnv(c.Env, scope, path.Child("env"))...)
+	errs = append(errs, validateEnv(c.Env, path.Child("env"))...)
 	errs = append(errs, validateEnvFrom(c.EnvFrom, path.Child("envFrom"))...)
 	errs = append(errs, validateMounts(c, scope, path.Child("volumeMounts"))...)
 	errs = append(errs, validateDevices(c, scope, path.Child("volumeDevices"))...)
@@ -84,12 +86,11 @@ func validateContainer(c *corev1.Container, scope containerScope, path *field.Pa
 
 // validateInitContainer checks what sets init containers and sidecars (those
 // that restart always) apart from the rest.
-func validateInitContainer(c *corev1.Container, path *field.Path) field.ErrorList {
+func validateInitContainer(c *corev1.Container, scope containerScope, path *field.Path) field.ErrorList {
 	sidecar := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
-	errs := validateRestart(c.RestartPolicy, c.RestartPolicyRules, false, path)
-	errs = append(errs, uniqueHostPorts([]corev1.Container{*c}, path.Child("ports"))...)
+	errs := validateRestart(c.RestartPolicy, c.RestartPolicyRules, path)
 	if sidecar {
-		errs = append(errs, validateLifecycle(c.Lifecycle, path.Child("lifecycle"))...)
+		errs = append(errs, validateLifecycle(c.Lifecycle, scope.spec.TerminationGracePeriodSeconds, path.Child("lifecycle"))...)
 		return append(errs, validateProbes(c, path)...)
 	}
 	const only = "may not be set for init containers without restartPolicy=Always"
@@ -106,36 +107,41 @@ func validateInitContainer(c *corev1.Container, path *field.Path) field.ErrorLis
 			errs = append(errs, field.Forbidden(path.Child(f.name), only))
 		}
 	}
+	if scope.keepsRestartOnResize {
+		return errs
+	}
+	for i, p := range c.ResizePolicy {
+		if p.RestartPolicy == corev1.RestartContainer {
+			errs = append(errs, field.Invalid(path.Child("resizePolicy").Index(i).Child("restartPolicy"), p.RestartPolicy,
+				"must not be set to 'RestartContainer' for non-sidecar initContainers"))
+		}
+	}
 	return errs
 }
 
 // validateRestart checks a container's own restart policy and rules.
-func validateRestart(policy *corev1.ContainerRestartPolicy, ruleset []corev1.ContainerRestartRule, regular bool, path *field.Path) field.ErrorList {
+func validateRestart(policy *corev1.ContainerRestartPolicy, ruleset []corev1.ContainerRestartRule, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if policy != nil {
 		errs = append(errs, rules.OneOf(*policy, path.Child("restartPolicy"),
 			corev1.ContainerRestartPolicyAlways, corev1.ContainerRestartPolicyNever, corev1.ContainerRestartPolicyOnFailure)...)
 	}
 	at := path.Child("restartPolicyRules")
-	switch {
-	case len(ruleset) == 0:
-		return errs
-	case policy == nil:
-		return append(errs, field.Required(path.Child("restartPolicy"), "must specify restartPolicy when restart rules are used"))
-	case !regular && *policy == corev1.ContainerRestartPolicyAlways:
-		return append(errs, field.Forbidden(at, "restartPolicyRules are not allowed for init containers with restart policy Always"))
-	case len(ruleset) > 20:
+	if len(ruleset) > 0 && policy == nil {
+		errs = append(errs, field.Required(path.Child("restartPolicy"), "must specify restartPolicy when restart rules are used"))
+	}
+	if len(ruleset) > 20 {
 		errs = append(errs, field.TooMany(at, len(ruleset), 20))
 	}
 	for i, r := range ruleset {
 		rule := at.Index(i)
-		errs = append(errs, rules.Enum(r.Action, rule.Child("action"),
+		errs = append(errs, rules.OneOf(r.Action, rule.Child("action"),
 			corev1.ContainerRestartRuleActionRestart, corev1.ContainerRestartRuleActionRestartAllContainers)...)
 		if r.ExitCodes == nil {
 			errs = append(errs, field.Required(rule.Child("exitCodes"), "must be specified"))
 			continue
 		}
-		errs = append(errs, rules.Enum(r.ExitCodes.Operator, rule.Child("exitCodes", "operator"),
+		errs = append(errs, rules.OneOf(r.ExitCodes.Operator, rule.Child("exitCodes", "operator"),
 			corev1.ContainerRestartRuleOnExitCodesOpIn, corev1.ContainerRestartRuleOnExitCodesOpNotIn)...)
 		if len(r.ExitCodes.Values) > 255 {
 			errs = append(errs, field.TooMany(rule.Child("exitCodes", "values"), len(r.ExitCodes.Values), 255))
@@ -165,9 +171,7 @@ func validateEphemeral(spec *corev1.PodSpec, scope containerScope, unique func(s
 		if e.TargetContainerName != "" && !known.Has(e.TargetContainerName) {
 			errs = append(errs, field.NotFound(at.Child("targetContainerName"), e.TargetContainerName))
 		}
-		if c.RestartPolicy != nil {
-			errs = append(errs, field.Forbidden(at.Child("restartPolicy"), "may not be set for ephemeral containers"))
-		}
+		errs = append(errs, trimmedImage(c.Image, at)...)
 		for _, f := range []struct {
 			set  bool
 			name string
@@ -177,8 +181,10 @@ func validateEphemeral(spec *corev1.PodSpec, scope containerScope, unique func(s
 			{c.LivenessProbe != nil, "livenessProbe"},
 			{c.ReadinessProbe != nil, "readinessProbe"},
 			{c.StartupProbe != nil, "startupProbe"},
-			{len(c.Resources.Limits) > 0 || len(c.Resources.Requests) > 0 || len(c.Resources.Claims) > 0, "resources"},
+			{c.Resources.Limits != nil || c.Resources.Requests != nil || c.Resources.Claims != nil, "resources"},
 			{len(c.ResizePolicy) > 0, "resizePolicy"},
+			{c.RestartPolicy != nil, "restartPolicy"},
+			{c.RestartPolicyRules != nil, "restartPolicyRules"},
 		} {
 			if f.set {
 				errs = append(errs, field.Forbidden(at.Child(f.name), "cannot be set for an Ephemeral Container"))
@@ -239,4 +245,12 @@ func uniqueHostPorts(containers []corev1.Container, path *field.Path) field.Erro
 		}
 	}
 	return errs
+}
+
+// trimmedImage is asked of pods only: templates may have spaces around the name.
+func trimmedImage(image string, path *field.Path) field.ErrorList {
+	if strings.TrimSpace(image) != image {
+		return field.ErrorList{field.Invalid(path.Child("image"), image, "must not have leading or trailing whitespace")}
+	}
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -37,7 +38,7 @@ func portName(name string, path *field.Path) field.ErrorList {
 	return rules.Matches(name, path, validation.IsValidPortName(name))
 }
 
-func validateEnv(env []corev1.EnvVar, scope containerScope, path *field.Path) field.ErrorList {
+func validateEnv(env []corev1.EnvVar, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i := range env {
 		at := path.Index(i)
@@ -48,13 +49,13 @@ func validateEnv(env []corev1.EnvVar, scope containerScope, path *field.Path) fi
 			errs = append(errs, rules.Matches(e.Name, at.Child("name"), validation.IsRelaxedEnvVarName(e.Name))...)
 		}
 		if e.ValueFrom != nil {
-			errs = append(errs, validateEnvSource(e, scope, at.Child("valueFrom"))...)
+			errs = append(errs, validateEnvSource(e, at.Child("valueFrom"))...)
 		}
 	}
 	return errs
 }
 
-func validateEnvSource(e *corev1.EnvVar, scope containerScope, path *field.Path) field.ErrorList {
+func validateEnvSource(e *corev1.EnvVar, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	from, sources := e.ValueFrom, 0
 	if f := from.FieldRef; f != nil {
@@ -75,7 +76,7 @@ func validateEnvSource(e *corev1.EnvVar, scope containerScope, path *field.Path)
 	}
 	if f := from.FileKeyRef; f != nil {
 		sources++
-		errs = append(errs, validateFileKeyRef(f, scope, path.Child("fileKeyRef"))...)
+		errs = append(errs, validateFileKeyRef(f, path.Child("fileKeyRef"))...)
 	}
 	switch {
 	case sources == 0:
@@ -89,17 +90,14 @@ func validateEnvSource(e *corev1.EnvVar, scope containerScope, path *field.Path)
 }
 
 func validateKeyRef(name, key string, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	if name == "" {
-		errs = append(errs, field.Required(path.Child("name"), ""))
-	}
+	errs := rules.Subdomain(name, path.Child("name"))
 	if key == "" {
 		return append(errs, field.Required(path.Child("key"), ""))
 	}
 	return append(errs, rules.Key(key, path.Child("key"))...)
 }
 
-func validateFileKeyRef(f *corev1.FileKeySelector, scope containerScope, path *field.Path) field.ErrorList {
+func validateFileKeyRef(f *corev1.FileKeySelector, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if f.Key == "" {
 		errs = append(errs, field.Required(path.Child("key"), ""))
@@ -109,16 +107,38 @@ func validateFileKeyRef(f *corev1.FileKeySelector, scope containerScope, path *f
 	if f.Path == "" {
 		errs = append(errs, field.Required(path.Child("path"), ""))
 	} else {
-		errs = append(errs, localPath(f.Path, path.Child("path"), true)...)
+		errs = append(errs, noBacksteps(f.Path, path.Child("path"))...)
 	}
-	source, ok := scope.volumes[f.VolumeName]
-	switch {
-	case f.VolumeName == "":
-		errs = append(errs, field.Required(path.Child("volumeName"), ""))
-	case !ok:
-		errs = append(errs, field.NotFound(path.Child("volumeName"), f.VolumeName))
-	case source.EmptyDir == nil:
-		errs = append(errs, field.Invalid(path.Child("volumeName"), f.VolumeName, "referenced volume must be an emptyDir volume"))
+	if f.VolumeName == "" {
+		return append(errs, field.Required(path.Child("volumeName"), ""))
+	}
+	return append(errs, rules.Label(f.VolumeName, path.Child("volumeName"))...)
+}
+
+// validateFileKeyVolumes checks that environment variables come from files in volumes
+// that the pod's own containers write.
+func validateFileKeyVolumes(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	var sources map[string]*corev1.VolumeSource
+	for _, c := range containersOf(spec, path) {
+		for i := range c.Env {
+			from := c.Env[i].ValueFrom
+			if from == nil || from.FileKeyRef == nil {
+				continue
+			}
+			if sources == nil {
+				sources = make(map[string]*corev1.VolumeSource, len(spec.Volumes))
+				for j := range spec.Volumes {
+					sources[spec.Volumes[j].Name] = &spec.Volumes[j].VolumeSource
+				}
+			}
+			name, at := from.FileKeyRef.VolumeName, c.at.Child("env").Index(i).Child("valueFrom", "fileKeyRef", "volumeName")
+			if source, known := sources[name]; !known {
+				errs = append(errs, field.NotFound(at, name))
+			} else if source.EmptyDir == nil {
+				errs = append(errs, field.Invalid(at, name, "referenced volume must be of type emptyDir"))
+			}
+		}
 	}
 	return errs
 }
@@ -173,17 +193,18 @@ func subscriptOf(path string) (name, subscript string, ok bool) {
 }
 
 func validateResourceFieldRef(f *corev1.ResourceFieldSelector, volume bool, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
 	switch {
 	case volume && f.ContainerName == "":
-		return field.ErrorList{field.Required(path.Child("containerName"), "")}
+		errs = field.ErrorList{field.Required(path.Child("containerName"), "")}
 	case f.Resource == "":
-		return field.ErrorList{field.Required(path.Child("resource"), "")}
+		errs = field.ErrorList{field.Required(path.Child("resource"), "")}
 	case !slices.Contains(resourceFields, f.Resource) &&
 		!strings.HasPrefix(f.Resource, "limits."+corev1.ResourceHugePagesPrefix) &&
 		!strings.HasPrefix(f.Resource, "requests."+corev1.ResourceHugePagesPrefix):
-		return field.ErrorList{field.NotSupported(path.Child("resource"), f.Resource, resourceFields)}
+		errs = field.ErrorList{field.NotSupported(path.Child("resource"), f.Resource, resourceFields)}
 	}
-	return validateDivisor(f.Resource, f.Divisor, path)
+	return append(errs, validateDivisor(f.Resource, f.Divisor, path)...)
 }
 
 func validateDivisor(name string, divisor resource.Quantity, path *field.Path) field.ErrorList {
@@ -191,12 +212,18 @@ func validateDivisor(name string, divisor resource.Quantity, path *field.Path) f
 		return nil
 	}
 	_, kind, _ := strings.Cut(name, ".")
+	if !slices.Contains(resourceFields, name) && !strings.HasPrefix(kind, corev1.ResourceHugePagesPrefix) {
+		return nil
+	}
 	allowed, what := []string{"1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"}, kind
 	if kind == "cpu" {
 		allowed = []string{"1m", "1"}
 	}
 	if strings.HasPrefix(kind, corev1.ResourceHugePagesPrefix) {
 		what = "hugepages"
+	}
+	if kind == "ephemeral-storage" {
+		what = "local ephemeral storage"
 	}
 	if slices.Contains(allowed, divisor.String()) {
 		return nil
@@ -215,11 +242,11 @@ func validateEnvFrom(sources []corev1.EnvFromSource, path *field.Path) field.Err
 		if s.Prefix != "" {
 			errs = append(errs, rules.Matches(s.Prefix, at.Child("prefix"), validation.IsRelaxedEnvVarName(s.Prefix))...)
 		}
-		if s.ConfigMapRef != nil && s.ConfigMapRef.Name == "" {
-			errs = append(errs, field.Required(at.Child("configMapRef", "name"), ""))
+		if s.ConfigMapRef != nil {
+			errs = append(errs, sourceName(s.ConfigMapRef.Name, at.Child("configMapRef", "name"))...)
 		}
-		if s.SecretRef != nil && s.SecretRef.Name == "" {
-			errs = append(errs, field.Required(at.Child("secretRef", "name"), ""))
+		if s.SecretRef != nil {
+			errs = append(errs, sourceName(s.SecretRef.Name, at.Child("secretRef", "name"))...)
 		}
 		switch {
 		case s.ConfigMapRef == nil && s.SecretRef == nil:
@@ -229,4 +256,13 @@ func validateEnvFrom(sources []corev1.EnvFromSource, path *field.Path) field.Err
 		}
 	}
 	return errs
+}
+
+// sourceName checks the name of an object whose keys all become variables. One that
+// ends in a dash passes, as upstream lets it.
+func sourceName(name string, path *field.Path) field.ErrorList {
+	if name == "" {
+		return field.ErrorList{field.Required(path, "")}
+	}
+	return rules.Matches(name, path, apivalidation.NameIsDNSSubdomain(name, true))
 }

@@ -1,6 +1,9 @@
 package podspec
 
 import (
+	"maps"
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -22,8 +25,8 @@ func validateMounts(c *corev1.Container, scope containerScope, path *field.Path)
 	for i := range c.VolumeMounts {
 		m, at := &c.VolumeMounts[i], path.Index(i)
 		errs = append(errs, required(m.Name, at.Child("name"))...)
-		source, known := scope.volumes[m.Name]
-		if !known {
+		// Some paths below leave the index out, as upstream's do.
+		if _, known := scope.volumes[m.Name]; !known {
 			errs = append(errs, field.NotFound(at.Child("name"), m.Name))
 		}
 		errs = append(errs, required(m.MountPath, at.Child("mountPath"))...)
@@ -38,19 +41,16 @@ func validateMounts(c *corev1.Container, scope containerScope, path *field.Path)
 			errs = append(errs, field.Invalid(at.Child("mountPath"), m.MountPath, "must not already exist as a path in volumeDevices"))
 		}
 		if m.SubPath != "" {
-			errs = append(errs, localPath(m.SubPath, at.Child("subPath"), true)...)
+			errs = append(errs, localPath(m.SubPath, path.Child("subPath"), true)...)
 		}
 		if m.SubPathExpr != "" {
 			if m.SubPath != "" {
 				errs = append(errs, field.Invalid(at.Child("subPathExpr"), m.SubPathExpr, "subPathExpr and subPath are mutually exclusive"))
 			}
-			errs = append(errs, localPath(m.SubPathExpr, at.Child("subPathExpr"), true)...)
+			errs = append(errs, localPath(m.SubPathExpr, path.Child("subPathExpr"), true)...)
 		}
-		errs = append(errs, validatePropagation(m.MountPropagation, c, at.Child("mountPropagation"))...)
-		errs = append(errs, validateRecursive(m, at.Child("recursiveReadOnly"))...)
-		if known && source.Image != nil && m.MountPropagation != nil && *m.MountPropagation == corev1.MountPropagationBidirectional {
-			errs = append(errs, field.Forbidden(at.Child("mountPropagation"), "image volumes cannot be mounted bidirectionally"))
-		}
+		errs = append(errs, validatePropagation(m.MountPropagation, c, path.Child("mountPropagation"))...)
+		errs = append(errs, validateRecursive(m, path.Child("recursiveReadOnly"))...)
 	}
 	return errs
 }
@@ -72,7 +72,7 @@ func validateRecursive(m *corev1.VolumeMount, path *field.Path) field.ErrorList 
 		return nil
 	}
 	errs := rules.OneOf(*m.RecursiveReadOnly, path,
-		corev1.RecursiveReadOnlyDisabled, corev1.RecursiveReadOnlyIfPossible, corev1.RecursiveReadOnlyEnabled)
+		corev1.RecursiveReadOnlyDisabled, corev1.RecursiveReadOnlyEnabled, corev1.RecursiveReadOnlyIfPossible)
 	if *m.RecursiveReadOnly == corev1.RecursiveReadOnlyDisabled || len(errs) > 0 {
 		return errs
 	}
@@ -87,10 +87,11 @@ func validateRecursive(m *corev1.VolumeMount, path *field.Path) field.ErrorList 
 
 func validateDevices(c *corev1.Container, scope containerScope, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	mounts := sets.New[string]()
+	mounts := make(map[string]string, len(c.VolumeMounts))
 	for _, m := range c.VolumeMounts {
-		mounts.Insert(m.MountPath)
+		mounts[m.Name] = m.MountPath
 	}
+	mounted := sets.New(slices.Collect(maps.Values(mounts))...)
 	names, paths := sets.New[string](), sets.New[string]()
 	for i, d := range c.VolumeDevices {
 		at := path.Index(i)
@@ -98,7 +99,9 @@ func validateDevices(c *corev1.Container, scope containerScope, path *field.Path
 		if names.Has(d.Name) {
 			errs = append(errs, field.Invalid(at.Child("name"), d.Name, "must be unique"))
 		}
-		names.Insert(d.Name)
+		if d.Name != "" {
+			names.Insert(d.Name)
+		}
 		if source, known := scope.volumes[d.Name]; !known {
 			errs = append(errs, field.NotFound(at.Child("name"), d.Name))
 		} else if source.PersistentVolumeClaim == nil && source.Ephemeral == nil {
@@ -110,11 +113,15 @@ func validateDevices(c *corev1.Container, scope containerScope, path *field.Path
 		if paths.Has(d.DevicePath) {
 			errs = append(errs, field.Invalid(at.Child("devicePath"), d.DevicePath, "must be unique"))
 		}
-		paths.Insert(d.DevicePath)
 		if d.DevicePath != "" && len(noBacksteps(d.DevicePath, at)) > 0 {
 			errs = append(errs, field.Invalid(at.Child("devicePath"), d.DevicePath, "can not contain backsteps ('..')"))
+		} else {
+			paths.Insert(d.DevicePath)
 		}
-		if mounts.Has(d.DevicePath) {
+		if _, both := mounts[d.Name]; both {
+			errs = append(errs, field.Invalid(at.Child("name"), d.Name, "must not already exist in volumeMounts"))
+		}
+		if mounted.Has(d.DevicePath) {
 			errs = append(errs, field.Invalid(at.Child("devicePath"), d.DevicePath, "must not already exist as a path in volumeMounts"))
 		}
 	}

@@ -2,7 +2,6 @@ package podspec
 
 import (
 	"fmt"
-	"unicode"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -17,7 +16,7 @@ func validateOS(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 		return nil
 	}
 	if spec.OS.Name == "" {
-		return field.ErrorList{field.Required(path.Child("os", "name"), "cannot be empty")}
+		return field.ErrorList{field.Required(path.Child("os", "name"), "")}
 	}
 	errs := rules.OneOf(spec.OS.Name, path.Child("os"), corev1.Linux, corev1.Windows)
 	switch spec.OS.Name {
@@ -66,7 +65,7 @@ func validateWindows(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 			option{s.SeccompProfile != nil, "seccompProfile"}, option{s.FSGroup != nil, "fsGroup"},
 			option{s.FSGroupChangePolicy != nil, "fsGroupChangePolicy"}, option{len(s.Sysctls) > 0, "sysctls"},
 			option{s.RunAsUser != nil, "runAsUser"}, option{s.RunAsGroup != nil, "runAsGroup"},
-			option{len(s.SupplementalGroups) > 0, "supplementalGroups"}, option{s.SupplementalGroupsPolicy != nil, "supplementalGroupsPolicy"},
+			option{s.SupplementalGroups != nil, "supplementalGroups"}, option{s.SupplementalGroupsPolicy != nil, "supplementalGroupsPolicy"},
 			option{s.SELinuxChangePolicy != nil, "seLinuxChangePolicy"})
 	}
 	for _, c := range containersOf(spec, path) {
@@ -115,40 +114,6 @@ func validateHostProcess(spec *corev1.PodSpec, path *field.Path) field.ErrorList
 	}
 	if !spec.HostNetwork {
 		errs = append(errs, field.Invalid(path.Child("hostNetwork"), spec.HostNetwork, "hostNetwork must be true if pod contains any hostProcess containers"))
-	}
-	return errs
-}
-
-const maxCredentialSpec = 64 // KiB
-
-func validateWindowsOptions(o *corev1.WindowsSecurityContextOptions, path *field.Path) field.ErrorList {
-	if o == nil {
-		return nil
-	}
-	var errs field.ErrorList
-	if n := o.GMSACredentialSpecName; n != nil {
-		errs = append(errs, rules.Subdomain(*n, path.Child("gmsaCredentialSpecName"))...)
-	}
-	if s := o.GMSACredentialSpec; s != nil {
-		at := path.Child("gmsaCredentialSpec")
-		if *s == "" {
-			errs = append(errs, field.Invalid(at, *s, "gmsaCredentialSpec cannot be an empty string"))
-		}
-		if len(*s) > maxCredentialSpec*1024 {
-			errs = append(errs, field.Invalid(at, *s, fmt.Sprintf("gmsaCredentialSpec size must be under %d KiB", maxCredentialSpec)))
-		}
-	}
-	if u := o.RunAsUserName; u != nil {
-		at := path.Child("runAsUserName")
-		if *u == "" {
-			errs = append(errs, field.Invalid(at, *u, "runAsUserName cannot be an empty string"))
-		}
-		for _, r := range *u {
-			if unicode.IsControl(r) {
-				errs = append(errs, field.Invalid(at, *u, "runAsUserName cannot contain control characters"))
-				break
-			}
-		}
 	}
 	return errs
 }

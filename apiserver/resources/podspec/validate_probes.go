@@ -1,6 +1,8 @@
 package podspec
 
 import (
+	"fmt"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -30,7 +32,7 @@ func validateProbe(p *corev1.Probe, path *field.Path) field.ErrorList {
 	if p == nil {
 		return nil
 	}
-	errs := validateHandler(handler{p.Exec, p.HTTPGet, p.TCPSocket, p.GRPC, nil}, path)
+	errs := validateHandler(handler{p.Exec, p.HTTPGet, p.TCPSocket, p.GRPC, nil, nil}, path)
 	for _, f := range []struct {
 		name  string
 		value int32
@@ -56,6 +58,8 @@ type handler struct {
 	tcp   *corev1.TCPSocketAction
 	grpc  *corev1.GRPCAction
 	sleep *corev1.SleepAction
+	// grace is how long the pod may take to end, which bounds a sleep.
+	grace *int64
 }
 
 func validateHandler(h handler, path *field.Path) field.ErrorList {
@@ -81,8 +85,9 @@ func validateHandler(h handler, path *field.Path) field.ErrorList {
 	if h.grpc != nil && first("grpc") {
 		errs = append(errs, rules.Port(h.grpc.Port, path.Child("grpc", "port"))...)
 	}
-	if h.sleep != nil && first("sleep") && h.sleep.Seconds < 0 {
-		errs = append(errs, field.Invalid(path.Child("sleep"), h.sleep.Seconds, "must be greater than or equal to 0"))
+	if h.sleep != nil && first("sleep") && h.grace != nil && (h.sleep.Seconds < 0 || h.sleep.Seconds > *h.grace) {
+		errs = append(errs, field.Invalid(path.Child("sleep"), h.sleep.Seconds,
+			fmt.Sprintf("must be non-negative and less than terminationGracePeriodSeconds (%d)", *h.grace)))
 	}
 	if count == 0 {
 		errs = append(errs, field.Required(path, "must specify a handler type"))
@@ -103,16 +108,16 @@ func validateHTTPGet(h *corev1.HTTPGetAction, path *field.Path) field.ErrorList 
 	return errs
 }
 
-func validateLifecycle(l *corev1.Lifecycle, path *field.Path) field.ErrorList {
+func validateLifecycle(l *corev1.Lifecycle, grace *int64, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if l == nil {
 		return nil
 	}
 	if h := l.PostStart; h != nil {
-		errs = append(errs, validateHandler(handler{h.Exec, h.HTTPGet, h.TCPSocket, nil, h.Sleep}, path.Child("postStart"))...)
+		errs = append(errs, validateHandler(handler{h.Exec, h.HTTPGet, h.TCPSocket, nil, h.Sleep, grace}, path.Child("postStart"))...)
 	}
 	if h := l.PreStop; h != nil {
-		errs = append(errs, validateHandler(handler{h.Exec, h.HTTPGet, h.TCPSocket, nil, h.Sleep}, path.Child("preStop"))...)
+		errs = append(errs, validateHandler(handler{h.Exec, h.HTTPGet, h.TCPSocket, nil, h.Sleep, grace}, path.Child("preStop"))...)
 	}
 	return errs
 }

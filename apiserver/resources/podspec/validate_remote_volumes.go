@@ -1,6 +1,8 @@
 package podspec
 
 import (
+	"net"
+	"regexp"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,27 +16,21 @@ import (
 // validateRemoteSources checks the sources that name storage outside the node,
 // most of them served by CSI drivers today.
 func validateRemoteSources(s *corev1.VolumeSource, source func(bool, string, func(*field.Path) field.ErrorList)) {
-	all := func(at *field.Path, pairs ...string) field.ErrorList {
-		var errs field.ErrorList
-		for i := 0; i < len(pairs); i += 2 {
-			errs = append(errs, required(pairs[i+1], at.Child(pairs[i]))...)
-		}
-		return errs
-	}
 	source(s.NFS != nil, "nfs", func(at *field.Path) field.ErrorList {
 		errs := all(at, "server", s.NFS.Server, "path", s.NFS.Path)
-		if s.NFS.Path != "" && !strings.HasPrefix(s.NFS.Path, "/") {
+		if !strings.HasPrefix(s.NFS.Path, "/") {
 			errs = append(errs, field.Invalid(at.Child("path"), s.NFS.Path, "must be an absolute path"))
 		}
 		return errs
 	})
 	source(s.CSI != nil, "csi", func(at *field.Path) field.ErrorList {
-		errs := required(s.CSI.Driver, at.Child("driver"))
-		if s.CSI.Driver != "" {
-			errs = append(errs, rules.Matches(s.CSI.Driver, at.Child("driver"), validation.IsDNS1123Subdomain(strings.ToLower(s.CSI.Driver)))...)
-		}
-		if s.CSI.NodePublishSecretRef != nil {
-			errs = append(errs, required(s.CSI.NodePublishSecretRef.Name, at.Child("nodePublishSecretRef", "name"))...)
+		errs := volumes.CSIDriverName(s.CSI.Driver, at.Child("driver"))
+		switch ref := s.CSI.NodePublishSecretRef; {
+		case ref == nil:
+		case ref.Name == "":
+			errs = append(errs, field.Required(at.Child("nodePublishSecretRef", "name"), ""))
+		default:
+			errs = append(errs, rules.Subdomain(ref.Name, at.Child("name"))...)
 		}
 		return errs
 	})
@@ -42,43 +38,41 @@ func validateRemoteSources(s *corev1.VolumeSource, source func(bool, string, fun
 		if s.Ephemeral.VolumeClaimTemplate == nil {
 			return field.ErrorList{field.Required(at.Child("volumeClaimTemplate"), "")}
 		}
-		return volumes.ClaimSpec(&s.Ephemeral.VolumeClaimTemplate.Spec, at.Child("volumeClaimTemplate", "spec"))
+		return validateClaimTemplate(s.Ephemeral.VolumeClaimTemplate, at.Child("volumeClaimTemplate"))
 	})
-	none := func(*field.Path) field.ErrorList { return nil }
-	source(s.GCEPersistentDisk != nil, "gcePersistentDisk", func(at *field.Path) field.ErrorList { return all(at, "pdName", s.GCEPersistentDisk.PDName) })
+	source(s.GCEPersistentDisk != nil, "persistentDisk", func(at *field.Path) field.ErrorList {
+		return append(all(at, "pdName", s.GCEPersistentDisk.PDName), partition(s.GCEPersistentDisk.Partition, at)...)
+	})
 	source(s.AWSElasticBlockStore != nil, "awsElasticBlockStore", func(at *field.Path) field.ErrorList {
-		return all(at, "volumeID", s.AWSElasticBlockStore.VolumeID)
+		return append(all(at, "volumeID", s.AWSElasticBlockStore.VolumeID), partition(s.AWSElasticBlockStore.Partition, at)...)
 	})
 	source(s.GitRepo != nil, "gitRepo", func(at *field.Path) field.ErrorList {
 		return append(all(at, "repository", s.GitRepo.Repository), localPath(s.GitRepo.Directory, at.Child("directory"), true)...)
 	})
 	source(s.ISCSI != nil, "iscsi", func(at *field.Path) field.ErrorList {
-		return all(at, "targetPortal", s.ISCSI.TargetPortal, "iqn", s.ISCSI.IQN)
+		return ValidateISCSI(s.ISCSI, "must be valid format starting with iqn, eui, or naa", at)
 	})
 	source(s.Glusterfs != nil, "glusterfs", func(at *field.Path) field.ErrorList {
 		return all(at, "endpoints", s.Glusterfs.EndpointsName, "path", s.Glusterfs.Path)
 	})
 	source(s.RBD != nil, "rbd", func(at *field.Path) field.ErrorList {
-		errs := all(at, "image", s.RBD.RBDImage)
-		if len(s.RBD.CephMonitors) == 0 {
-			errs = append(errs, field.Required(at.Child("monitors"), ""))
+		return append(monitors(s.RBD.CephMonitors, at), all(at, "image", s.RBD.RBDImage)...)
+	})
+	source(s.CephFS != nil, "cephfs", func(at *field.Path) field.ErrorList { return monitors(s.CephFS.Monitors, at) })
+	source(s.FlexVolume != nil, "flexVolume", func(at *field.Path) field.ErrorList {
+		return append(all(at, "driver", s.FlexVolume.Driver), FlexOptions(s.FlexVolume.Options, at.Child("options"))...)
+	})
+	source(s.Cinder != nil, "cinder", func(at *field.Path) field.ErrorList {
+		errs := all(at, "volumeID", s.Cinder.VolumeID)
+		if s.Cinder.SecretRef != nil {
+			errs = append(errs, required(s.Cinder.SecretRef.Name, at.Child("secretRef", "name"))...)
 		}
 		return errs
 	})
-	source(s.CephFS != nil, "cephfs", func(at *field.Path) field.ErrorList {
-		if len(s.CephFS.Monitors) == 0 {
-			return field.ErrorList{field.Required(at.Child("monitors"), "")}
-		}
-		return nil
-	})
-	source(s.FlexVolume != nil, "flexVolume", func(at *field.Path) field.ErrorList { return all(at, "driver", s.FlexVolume.Driver) })
-	source(s.Cinder != nil, "cinder", func(at *field.Path) field.ErrorList { return all(at, "volumeID", s.Cinder.VolumeID) })
 	source(s.AzureFile != nil, "azureFile", func(at *field.Path) field.ErrorList {
 		return all(at, "secretName", s.AzureFile.SecretName, "shareName", s.AzureFile.ShareName)
 	})
-	source(s.AzureDisk != nil, "azureDisk", func(at *field.Path) field.ErrorList {
-		return all(at, "diskName", s.AzureDisk.DiskName, "diskURI", s.AzureDisk.DataDiskURI)
-	})
+	source(s.AzureDisk != nil, "azureDisk", func(at *field.Path) field.ErrorList { return validateAzureDisk(s.AzureDisk, at) })
 	source(s.VsphereVolume != nil, "vsphereVolume", func(at *field.Path) field.ErrorList { return all(at, "volumePath", s.VsphereVolume.VolumePath) })
 	source(s.PhotonPersistentDisk != nil, "photonPersistentDisk", func(at *field.Path) field.ErrorList {
 		return all(at, "pdID", s.PhotonPersistentDisk.PdID)
@@ -87,10 +81,129 @@ func validateRemoteSources(s *corev1.VolumeSource, source func(bool, string, fun
 	source(s.ScaleIO != nil, "scaleIO", func(at *field.Path) field.ErrorList {
 		return all(at, "gateway", s.ScaleIO.Gateway, "system", s.ScaleIO.System, "volumeName", s.ScaleIO.VolumeName)
 	})
-	source(s.Quobyte != nil, "quobyte", func(at *field.Path) field.ErrorList {
-		return all(at, "registry", s.Quobyte.Registry, "volume", s.Quobyte.Volume)
+	source(s.Quobyte != nil, "quobyte", func(at *field.Path) field.ErrorList { return validateQuobyte(s.Quobyte, at) })
+	source(s.FC != nil, "fc", func(at *field.Path) field.ErrorList { return validateFC(s.FC, at) })
+	source(s.Flocker != nil, "flocker", func(at *field.Path) field.ErrorList { return validateFlocker(s.Flocker, at) })
+	source(s.StorageOS != nil, "storageos", func(at *field.Path) field.ErrorList {
+		errs := StorageOSNames(s.StorageOS.VolumeName, s.StorageOS.VolumeNamespace, at)
+		if s.StorageOS.SecretRef != nil {
+			errs = append(errs, required(s.StorageOS.SecretRef.Name, at.Child("secretRef", "name"))...)
+		}
+		return errs
 	})
-	source(s.FC != nil, "fc", none)
-	source(s.Flocker != nil, "flocker", none)
-	source(s.StorageOS != nil, "storageos", none)
+}
+
+// all checks that of pairs of a field and its value none is empty.
+func all(at *field.Path, pairs ...string) field.ErrorList {
+	var errs field.ErrorList
+	for i := 0; i < len(pairs); i += 2 {
+		errs = append(errs, required(pairs[i+1], at.Child(pairs[i]))...)
+	}
+	return errs
+}
+
+// validateClaimTemplate checks the template of a claim that is made with the pod: of
+// its metadata only labels and annotations may be set.
+func validateClaimTemplate(t *corev1.PersistentVolumeClaimTemplate, path *field.Path) field.ErrorList {
+	errs := templateMeta(&t.ObjectMeta, path)
+	return append(errs, volumes.ClaimSpec(&t.Spec, path.Child("spec"))...)
+}
+
+func partition(n int32, path *field.Path) field.ErrorList {
+	if n < 0 || n > 255 {
+		return field.ErrorList{field.Invalid(path.Child("partition"), n, validation.InclusiveRangeError(1, 255))}
+	}
+	return nil
+}
+
+func monitors(list []string, path *field.Path) field.ErrorList {
+	if len(list) == 0 {
+		return field.ErrorList{field.Required(path.Child("monitors"), "")}
+	}
+	return nil
+}
+
+func validateQuobyte(q *corev1.QuobyteVolumeSource, path *field.Path) field.ErrorList {
+	const form = "must be a host:port pair or multiple pairs separated by commas"
+	var errs field.ErrorList
+	switch {
+	case q.Registry == "":
+		errs = append(errs, field.Required(path.Child("registry"), form))
+	case len(q.Tenant) >= 65:
+		errs = append(errs, field.Required(path.Child("tenant"), "must be a UUID and may not exceed a length of 64 characters"))
+	default:
+		for pair := range strings.SplitSeq(q.Registry, ",") {
+			if _, _, err := net.SplitHostPort(pair); err != nil {
+				errs = append(errs, field.Invalid(path.Child("registry"), q.Registry, form))
+			}
+		}
+	}
+	return append(errs, all(path, "volume", q.Volume)...)
+}
+
+// FlexOptions checks that the options of a FlexVolume leave Kubernetes' own names alone.
+func FlexOptions(options map[string]string, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for k := range options {
+		domain, _, _ := strings.Cut(k, "/")
+		domain = "." + strings.ToLower(domain)
+		if strings.HasSuffix(domain, ".kubernetes.io") || strings.HasSuffix(domain, ".k8s.io") {
+			errs = append(errs, field.Invalid(path.Key(k), k, "kubernetes.io and k8s.io namespaces are reserved"))
+		}
+	}
+	return errs
+}
+
+// StorageOSNames checks the names of a StorageOS volume.
+func StorageOSNames(name, namespace string, path *field.Path) field.ErrorList {
+	errs := required(name, path.Child("volumeName"))
+	if name != "" {
+		errs = rules.Label(name, path.Child("volumeName"))
+	}
+	if namespace != "" {
+		errs = append(errs, rules.Label(namespace, path.Child("volumeNamespace"))...)
+	}
+	return errs
+}
+
+// maxInitiator bounds the name under which a node logs in, in bytes.
+const maxInitiator = 64
+
+var qualifiedNames = map[string]*regexp.Regexp{
+	"iqn": regexp.MustCompile(`iqn\.\d{4}-\d{2}\.([[:alnum:]-.]+)(:[^,;*&$|\s]+)$`),
+	"eui": regexp.MustCompile(`^eui.[[:alnum:]]{16}$`),
+	"naa": regexp.MustCompile(`^naa.[[:alnum:]]{32}$`),
+}
+
+// initiator checks the name of an iSCSI target or initiator; sort is what is told of
+// one of no known sort.
+func initiator(name, sort string, path *field.Path) field.ErrorList {
+	for prefix, form := range qualifiedNames {
+		if strings.HasPrefix(name, prefix) {
+			if !form.MatchString(name) {
+				return field.ErrorList{field.Invalid(path, name, "must be valid format")}
+			}
+			return nil
+		}
+	}
+	return field.ErrorList{field.Invalid(path, name, sort)}
+}
+
+// ValidateISCSI checks a volume of an iSCSI target; sort is what is told of names of no
+// known sort.
+func ValidateISCSI(c *corev1.ISCSIVolumeSource, sort string, path *field.Path) field.ErrorList {
+	errs := all(path, "targetPortal", c.TargetPortal, "iqn", c.IQN)
+	if c.IQN != "" {
+		errs = append(errs, initiator(c.IQN, sort, path.Child("iqn"))...)
+	}
+	if c.Lun < 0 || c.Lun > 255 {
+		errs = append(errs, field.Invalid(path.Child("lun"), c.Lun, validation.InclusiveRangeError(0, 255)))
+	}
+	if (c.DiscoveryCHAPAuth || c.SessionCHAPAuth) && c.SecretRef == nil {
+		errs = append(errs, field.Required(path.Child("secretRef"), ""))
+	}
+	if c.InitiatorName != nil {
+		errs = append(errs, initiator(*c.InitiatorName, sort, path.Child("initiatorname"))...)
+	}
+	return errs
 }

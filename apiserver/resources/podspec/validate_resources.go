@@ -19,19 +19,57 @@ import (
 // ValidateResources checks the requests, limits and claims of a container.
 func ValidateResources(r *corev1.ResourceRequirements, claims []corev1.PodResourceClaim, path *field.Path) field.ErrorList {
 	errs := validateRequirements(r, containerResource, path)
-	seen := sets.New[corev1.ResourceClaim]()
-	for i, c := range r.Claims {
-		at := path.Child("claims").Index(i)
-		switch {
-		case c.Name == "":
+	return append(errs, validateClaimRefs(r.Claims, claims, path.Child("claims"))...)
+}
+
+// validateClaimRefs checks what a container uses of the pod's claims: each request of
+// a claim once, or once the claim as a whole.
+func validateClaimRefs(refs []corev1.ResourceClaim, claims []corev1.PodResourceClaim, path *field.Path) field.ErrorList {
+	if len(refs) == 0 {
+		return nil
+	}
+	var errs field.ErrorList
+	known := sets.New[string]()
+	for i := range claims {
+		if claims[i].Name != "" {
+			known.Insert(claims[i].Name)
+		}
+	}
+	requests := map[string]sets.Set[string]{} // by claim; "" is all of it
+	for i, ref := range refs {
+		at := path.Index(i)
+		if ref.Name == "" {
 			errs = append(errs, field.Required(at, ""))
 			continue
-		case seen.Has(c):
-			errs = append(errs, field.Duplicate(at, c.Name))
 		}
-		seen.Insert(c)
-		if !slices.ContainsFunc(claims, func(p corev1.PodResourceClaim) bool { return p.Name == c.Name }) {
-			errs = append(errs, field.NotFound(at.Child("name"), c.Name))
+		used := requests[ref.Name]
+		if used == nil {
+			used = sets.New[string]()
+			requests[ref.Name] = used
+		}
+		if used.Has("") {
+			errs = append(errs, field.Duplicate(at, ref.Name))
+		} else {
+			if ref.Request != "" {
+				errs = append(errs, rules.Label(ref.Request, at.Child("request"))...)
+			}
+			switch {
+			case used.Has(ref.Request):
+				errs = append(errs, field.Duplicate(at, ref.Name+"/"+ref.Request))
+			case ref.Request == "":
+				for range used {
+					errs = append(errs, field.Duplicate(at, ref.Name))
+				}
+			}
+			used.Insert(ref.Request)
+		}
+		if !known.Has(ref.Name) {
+			err := field.NotFound(at, ref.Name)
+			err.Detail = "must be one of the names in pod.spec.resourceClaims which is empty"
+			if len(known) > 0 {
+				err.Detail = "must be one of the names in pod.spec.resourceClaims: " + strings.Join(sets.List(known), ", ")
+			}
+			errs = append(errs, err)
 		}
 	}
 	return errs
@@ -45,15 +83,17 @@ func validatePodResources(spec *corev1.PodSpec, path *field.Path) field.ErrorLis
 	if spec.OS != nil && spec.OS.Name == corev1.Windows {
 		return field.ErrorList{field.Forbidden(path, "may not be set for a windows pod")}
 	}
-	errs := validateRequirements(spec.Resources, func(name corev1.ResourceName, at *field.Path) field.ErrorList {
-		if resourcehelper.IsSupportedPodLevelResource(name) {
-			return nil
-		}
-		return field.ErrorList{field.NotSupported(at, name, sets.List(resourcehelper.SupportedPodLevelResources()))}
-	}, path)
-	if len(spec.Resources.Claims) > 0 {
+	var errs field.ErrorList
+	if spec.Resources.Claims != nil {
 		errs = append(errs, field.Forbidden(path.Child("claims"), "claims may not be set for Resources at pod-level"))
 	}
+	errs = append(errs, validateRequirements(spec.Resources, func(name corev1.ResourceName, at *field.Path) field.ErrorList {
+		if bad := ResourceName(name, at); len(bad) > 0 || resourcehelper.IsSupportedPodLevelResource(name) {
+			return bad
+		}
+		return field.ErrorList{field.NotSupported(at, name, sets.List(resourcehelper.SupportedPodLevelResources()))}
+	}, path)...)
+	errs = append(errs, validateClaimRefs(spec.Resources.Claims, spec.ResourceClaims, path.Child("claims"))...)
 	return append(errs, validateAggregates(spec, path)...)
 }
 
@@ -130,29 +170,28 @@ func validateRequirements(r *corev1.ResourceRequirements, nameOK func(corev1.Res
 
 func containerResource(name corev1.ResourceName, path *field.Path) field.ErrorList {
 	errs := rules.Matches(string(name), path, validation.IsQualifiedName(string(name)))
-	if len(errs) > 0 {
-		return errs
-	}
 	if !strings.Contains(string(name), "/") {
 		switch {
 		case name == corev1.ResourceCPU, name == corev1.ResourceMemory, name == corev1.ResourceEphemeralStorage, isHugePages(name):
 		case StandardResource(name):
-			return field.ErrorList{field.Invalid(path, string(name), "must be a standard resource for containers")}
+			return append(errs, field.Invalid(path, string(name), "must be a standard resource for containers"))
 		default:
-			return field.ErrorList{
-				field.Invalid(path, string(name), "must be a standard resource type or fully qualified"),
-				field.Invalid(path, string(name), "must be a standard resource for containers"),
+			if len(errs) == 0 {
+				errs = field.ErrorList{field.Invalid(path, string(name), "must be a standard resource type or fully qualified")}
 			}
+			return append(errs, field.Invalid(path, string(name), "must be a standard resource for containers"))
 		}
 	} else if !native(name) && !extended(name) {
-		return field.ErrorList{field.Invalid(path, string(name), "doesn't follow extended resource name standard")}
+		errs = append(errs, field.Invalid(path, string(name), "doesn't follow extended resource name standard"))
 	}
-	return nil
+	return errs
 }
 
 // validateQuantities checks the names and amounts of a resource list.
 func validateQuantities(list corev1.ResourceList, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
+	// Upstream checks them as if they were limits, and says so.
+	path = path.Child("limits")
 	for _, name := range sortedNames(list) {
 		errs = append(errs, containerResource(name, path.Key(string(name)))...)
 		errs = append(errs, validateQuantity(name, list[name], path.Key(string(name)))...)
@@ -193,7 +232,7 @@ func validateResizePolicy(policies []corev1.ContainerResizePolicy, restart corev
 		errs = append(errs, rules.Enum(p.ResourceName, path, corev1.ResourceCPU, corev1.ResourceMemory)...)
 		errs = append(errs, rules.Enum(p.RestartPolicy, path, corev1.NotRequired, corev1.RestartContainer)...)
 		if restart == corev1.RestartPolicyNever && p.RestartPolicy != corev1.NotRequired {
-			errs = append(errs, field.Invalid(path, p.RestartPolicy, "must be 'NotRequired' when `restartPolicy` is 'Never'"))
+			errs = append(errs, field.Invalid(path, p.RestartPolicy, "must be 'NotRequired' when pod `restartPolicy` is 'Never'"))
 		}
 	}
 	return errs

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/component-helpers/node/util/sysctl"
 
 	"github.com/strake-io/strake/apiserver/resources/rules"
 )
@@ -24,7 +25,6 @@ func validatePodSecurity(spec *corev1.PodSpec, pod bool, path *field.Path) field
 	var errs field.ErrorList
 	if spec.HostNetwork {
 		errs = append(errs, matchingHostPorts(spec.Containers, pod, path.Child("containers"))...)
-		errs = append(errs, matchingHostPorts(spec.InitContainers, pod, path.Child("initContainers"))...)
 	}
 	if spec.ShareProcessNamespace != nil && *spec.ShareProcessNamespace && spec.HostPID {
 		errs = append(errs, field.Invalid(path.Child("shareProcessNamespace"), *spec.ShareProcessNamespace, "ShareProcessNamespace and HostPID cannot both be enabled"))
@@ -39,6 +39,11 @@ func validatePodSecurity(spec *corev1.PodSpec, pod bool, path *field.Path) field
 		}
 		if spec.HostIPC {
 			errs = append(errs, field.Forbidden(path.Child("HostIPC"), not))
+		}
+		for _, c := range containersOf(spec, path) {
+			if len(c.VolumeDevices) > 0 {
+				errs = append(errs, field.Forbidden(c.at.Child("volumeDevices"), not))
+			}
 		}
 	}
 	s, at := spec.SecurityContext, path.Child("securityContext")
@@ -58,9 +63,9 @@ func validatePodSecurity(spec *corev1.PodSpec, pod bool, path *field.Path) field
 		errs = append(errs, rules.OneOf(*p, at.Child("supplementalGroupsPolicy"), corev1.SupplementalGroupsPolicyMerge, corev1.SupplementalGroupsPolicyStrict)...)
 	}
 	if p := s.SELinuxChangePolicy; p != nil {
-		errs = append(errs, rules.OneOf(*p, at.Child("seLinuxChangePolicy"), corev1.SELinuxChangePolicyRecursive, corev1.SELinuxChangePolicyMountOption)...)
+		errs = append(errs, rules.OneOf(*p, at.Child("seLinuxChangePolicy"), corev1.SELinuxChangePolicyMountOption, corev1.SELinuxChangePolicyRecursive)...)
 	}
-	errs = append(errs, validateSysctls(s.Sysctls, at.Child("sysctls"))...)
+	errs = append(errs, validateSysctls(s.Sysctls, spec, at.Child("sysctls"))...)
 	errs = append(errs, validateSeccomp(s.SeccompProfile, at.Child("seccompProfile"))...)
 	errs = append(errs, validateWindowsOptions(s.WindowsOptions, at.Child("windowsOptions"))...)
 	return append(errs, validateAppArmor(s.AppArmorProfile, at.Child("appArmorProfile"))...)
@@ -82,14 +87,14 @@ func matchingHostPorts(containers []corev1.Container, pod bool, path *field.Path
 			if p.HostPort == p.ContainerPort || p.HostPort == 0 && !pod {
 				continue
 			}
-			errs = append(errs, field.Invalid(path.Index(i).Child("ports").Index(j).Child("containerPort"),
-				p.ContainerPort, "must match `hostPort` when `hostNetwork` is true"))
+			errs = append(errs, field.Invalid(path.Index(i).Child("ports").Index(j).Child("hostPort"),
+				p.HostPort, "must match `containerPort` when `hostNetwork` is true"))
 		}
 	}
 	return errs
 }
 
-func validateSysctls(sysctls []corev1.Sysctl, path *field.Path) field.ErrorList {
+func validateSysctls(sysctls []corev1.Sysctl, spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	seen := sets.New[string]()
 	for i, s := range sysctls {
@@ -103,6 +108,12 @@ func validateSysctls(sysctls []corev1.Sysctl, path *field.Path) field.ErrorList 
 			errs = append(errs, field.Duplicate(at, s.Name))
 		}
 		seen.Insert(s.Name)
+		switch space, _, _ := sysctl.GetNamespace(s.Name); {
+		case spec.HostNetwork && space == sysctl.NetNamespace:
+			errs = append(errs, field.Invalid(at, s.Name, "may not be specified when 'hostNetwork' is true"))
+		case spec.HostIPC && space == sysctl.IPCNamespace:
+			errs = append(errs, field.Invalid(at, s.Name, "may not be specified when 'hostIPC' is true"))
+		}
 	}
 	return errs
 }
@@ -111,41 +122,57 @@ func validateSeccomp(p *corev1.SeccompProfile, path *field.Path) field.ErrorList
 	if p == nil {
 		return nil
 	}
-	errs := rules.OneOf(p.Type, path.Child("type"), corev1.SeccompProfileTypeLocalhost, corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined)
+	var errs field.ErrorList
+	if p.Type == "" {
+		errs = append(errs, field.Required(path.Child("type"), "type is required when seccompProfile is set"))
+	} else {
+		errs = append(errs, rules.OneOf(p.Type, path.Child("type"), corev1.SeccompProfileTypeLocalhost, corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined)...)
+	}
 	at := path.Child("localhostProfile")
 	switch {
-	case p.Type == corev1.SeccompProfileTypeLocalhost && (p.LocalhostProfile == nil || *p.LocalhostProfile == ""):
+	case p.Type == corev1.SeccompProfileTypeLocalhost && p.LocalhostProfile == nil:
 		errs = append(errs, field.Required(at, "must be set when seccomp type is Localhost"))
 	case p.Type == corev1.SeccompProfileTypeLocalhost:
 		errs = append(errs, localPath(*p.LocalhostProfile, at, true)...)
 	case p.LocalhostProfile != nil:
-		errs = append(errs, field.Invalid(at, *p.LocalhostProfile, "can only be set when seccomp type is Localhost"))
+		errs = append(errs, field.Invalid(at, rules.Internal(p), "can only be set when seccomp type is Localhost"))
 	}
 	return errs
 }
+
+// maxProfilePath is the longest path that Linux takes, in bytes.
+const maxProfilePath = 4095
 
 func validateAppArmor(p *corev1.AppArmorProfile, path *field.Path) field.ErrorList {
 	if p == nil {
 		return nil
 	}
-	if p.Type == "" {
-		return field.ErrorList{field.Required(path.Child("type"), "type is required when appArmorProfile is set")}
-	}
-	errs := rules.OneOf(p.Type, path.Child("type"), corev1.AppArmorProfileTypeLocalhost, corev1.AppArmorProfileTypeRuntimeDefault, corev1.AppArmorProfileTypeUnconfined)
+	const need = "must be set when AppArmor type is Localhost"
 	at := path.Child("localhostProfile")
-	switch {
-	case p.Type != corev1.AppArmorProfileTypeLocalhost:
-		if p.LocalhostProfile != nil {
-			errs = append(errs, field.Invalid(at, *p.LocalhostProfile, "can only be set when type is Localhost"))
+	switch p.Type {
+	case "":
+		return field.ErrorList{field.Required(path.Child("type"), "type is required when appArmorProfile is set")}
+	case corev1.AppArmorProfileTypeLocalhost:
+		if p.LocalhostProfile == nil {
+			return field.ErrorList{field.Required(at, need)}
 		}
-	case p.LocalhostProfile == nil || strings.TrimSpace(*p.LocalhostProfile) == "":
-		errs = append(errs, field.Required(at, "must be set when type is Localhost"))
-	case strings.TrimSpace(*p.LocalhostProfile) != *p.LocalhostProfile:
-		errs = append(errs, field.Invalid(at, *p.LocalhostProfile, "must not be padded with whitespace"))
-	case len(*p.LocalhostProfile) > 4095:
-		errs = append(errs, field.TooLong(at, *p.LocalhostProfile, 4095))
+		var errs field.ErrorList
+		if trimmed := strings.TrimSpace(*p.LocalhostProfile); trimmed != *p.LocalhostProfile {
+			errs = append(errs, field.Invalid(at, *p.LocalhostProfile, "must not be padded with whitespace"))
+		} else if trimmed == "" {
+			errs = append(errs, field.Required(at, need))
+		}
+		if len(*p.LocalhostProfile) > maxProfilePath {
+			errs = append(errs, field.TooLong(at, "", maxProfilePath))
+		}
+		return errs
+	case corev1.AppArmorProfileTypeRuntimeDefault, corev1.AppArmorProfileTypeUnconfined:
+		if p.LocalhostProfile != nil {
+			return field.ErrorList{field.Invalid(at, *p.LocalhostProfile, "can only be set when AppArmor type is Localhost")}
+		}
+		return nil
 	}
-	return errs
+	return rules.OneOf(p.Type, path.Child("type"), corev1.AppArmorProfileTypeLocalhost, corev1.AppArmorProfileTypeRuntimeDefault, corev1.AppArmorProfileTypeUnconfined)
 }
 
 func validateSecurityContext(s *corev1.SecurityContext, hostUsers bool, path *field.Path) field.ErrorList {
@@ -163,12 +190,12 @@ func validateSecurityContext(s *corev1.SecurityContext, hostUsers bool, path *fi
 	errs = append(errs, validateSeccomp(s.SeccompProfile, path.Child("seccompProfile"))...)
 	if s.AllowPrivilegeEscalation != nil && !*s.AllowPrivilegeEscalation {
 		if s.Privileged != nil && *s.Privileged {
-			errs = append(errs, field.Invalid(path, s, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"))
+			errs = append(errs, field.Invalid(path, rules.Internal(s), "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"))
 		}
 		if s.Capabilities != nil {
 			for _, c := range s.Capabilities.Add {
 				if c == "CAP_SYS_ADMIN" {
-					errs = append(errs, field.Invalid(path, s, "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"))
+					errs = append(errs, field.Invalid(path, rules.Internal(s), "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"))
 				}
 			}
 		}

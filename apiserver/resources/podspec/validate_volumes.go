@@ -1,38 +1,62 @@
 package podspec
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/strake-io/strake/apiserver/resources/rules"
 )
 
-// validateVolumes checks the volumes and returns those with legal names.
-func validateVolumes(volumes []corev1.Volume, path *field.Path) (map[string]*corev1.VolumeSource, field.ErrorList) {
+// validateVolumes checks the volumes and returns those that are legal. pod is the name
+// of the pod, which the claims made for it begin with; empty where there is none yet.
+func validateVolumes(volumes []corev1.Volume, pod string, path *field.Path) (map[string]*corev1.VolumeSource, field.ErrorList) {
 	var errs field.ErrorList
 	known := make(map[string]*corev1.VolumeSource, len(volumes))
+	var made []string
+	for i := range volumes {
+		if volumes[i].Ephemeral != nil && pod != "" {
+			made = append(made, pod+"-"+volumes[i].Name)
+		}
+	}
 	for i := range volumes {
 		v, at := &volumes[i], path.Index(i)
-		bad := validateSource(&v.VolumeSource, at)
-		switch _, twice := known[v.Name]; {
-		case v.Name == "":
+		bad := validateSource(&v.VolumeSource, v.Name, at)
+		if v.Ephemeral != nil && pod != "" && v.Name != "" {
+			claim := pod + "-" + v.Name
+			for _, m := range apivalidation.NameIsDNSSubdomain(claim, false) {
+				bad = append(bad, field.Invalid(at.Child("name"), v.Name, fmt.Sprintf("PVC name %q: %v", claim, m)))
+			}
+		}
+		if v.Name == "" {
 			bad = append(bad, field.Required(at.Child("name"), ""))
-		case twice:
-			bad = append(bad, field.Duplicate(at.Child("name"), v.Name))
-		default:
+		} else {
 			bad = append(bad, rules.Label(v.Name, at.Child("name"))...)
+		}
+		if _, twice := known[v.Name]; twice {
+			bad = append(bad, field.Duplicate(at.Child("name"), v.Name))
 		}
 		if len(bad) == 0 {
 			known[v.Name] = &v.VolumeSource
 		}
 		errs = append(errs, bad...)
+		if c := v.PersistentVolumeClaim; c != nil && slices.Contains(made, c.ClaimName) {
+			errs = append(errs, field.Invalid(at.Child("persistentVolumeClaim", "claimName"), c.ClaimName,
+				"must not reference a PVC that gets created for an ephemeral volume"))
+		}
 	}
 	return known, errs
 }
 
-func validateSource(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
+// misspelt are the sources whose names upstream spells otherwise where it refuses a
+// second source.
+var misspelt = map[string]string{"cephfs": "cephFS", "downwardAPI": "downwarAPI", "persistentDisk": "gcePersistentDisk"}
+
+func validateSource(s *corev1.VolumeSource, volume string, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	count := 0
 	source := func(set bool, name string, check func(at *field.Path) field.ErrorList) {
@@ -41,6 +65,9 @@ func validateSource(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
 		}
 		count++
 		if count > 1 {
+			if other, ok := misspelt[name]; ok {
+				name = other
+			}
 			errs = append(errs, field.Forbidden(path.Child(name), "may not specify more than 1 volume type"))
 			return
 		}
@@ -79,15 +106,14 @@ func validateSource(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
 		return append(errs, rules.Enum(s.Image.PullPolicy, at.Child("pullPolicy"), corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
 	})
 	validateRemoteSources(s, source)
+	if c := s.ISCSI; c != nil && c.InitiatorName != nil && len(volume+":"+c.TargetPortal) > maxInitiator {
+		errs = append(errs, field.Invalid(path.Child("name"), volume,
+			"Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified."))
+	}
 	if count == 0 {
 		errs = append(errs, field.Required(path, "must specify a volume type"))
 	}
 	return errs
-}
-
-// ValidateSource checks one volume source that pods and persistent volumes share.
-func ValidateSource(s *corev1.VolumeSource, path *field.Path) field.ErrorList {
-	return validateSource(s, path)
 }
 
 func validateHostPath(h *corev1.HostPathVolumeSource, path *field.Path) field.ErrorList {
@@ -97,8 +123,8 @@ func validateHostPath(h *corev1.HostPathVolumeSource, path *field.Path) field.Er
 	errs := noBacksteps(h.Path, path.Child("path"))
 	if h.Type != nil {
 		errs = append(errs, rules.OneOf(*h.Type, path.Child("type"),
-			corev1.HostPathUnset, corev1.HostPathDirectoryOrCreate, corev1.HostPathDirectory, corev1.HostPathFileOrCreate,
-			corev1.HostPathFile, corev1.HostPathSocket, corev1.HostPathCharDev, corev1.HostPathBlockDev)...)
+			corev1.HostPathUnset, corev1.HostPathBlockDev, corev1.HostPathCharDev, corev1.HostPathDirectory,
+			corev1.HostPathDirectoryOrCreate, corev1.HostPathFile, corev1.HostPathFileOrCreate, corev1.HostPathSocket)...)
 	}
 	return errs
 }
@@ -154,14 +180,14 @@ func localPath(p string, path *field.Path, mounted bool) field.ErrorList {
 		errs = append(errs, field.Invalid(path, p, "must be a relative path"))
 	}
 	errs = append(errs, noBacksteps(p, path)...)
-	if !mounted && strings.HasPrefix(p, "..") && !strings.HasPrefix(p, "../") && p != ".." {
+	if !mounted && strings.HasPrefix(p, "..") && !strings.HasPrefix(p, "../") {
 		errs = append(errs, field.Invalid(path, p, "must not start with '..'"))
 	}
 	return errs
 }
 
 func noBacksteps(p string, path *field.Path) field.ErrorList {
-	for _, part := range strings.Split(strings.ReplaceAll(p, `\`, "/"), "/") {
+	for _, part := range strings.Split(p, "/") {
 		if part == ".." {
 			return field.ErrorList{field.Invalid(path, p, "must not contain '..'")}
 		}

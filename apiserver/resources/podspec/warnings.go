@@ -98,11 +98,11 @@ func (w *warner) nodeLabels(spec *corev1.PodSpec) {
 		n, at := spec.Affinity.NodeAffinity, w.at.Child("affinity", "nodeAffinity")
 		if r := n.RequiredDuringSchedulingIgnoredDuringExecution; r != nil {
 			for i := range r.NodeSelectorTerms {
-				w.nodeTerm(&r.NodeSelectorTerms[i], at.Child("requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms").Index(i))
+				w.nodeTerm(&r.NodeSelectorTerms[i], false, at.Child("requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms").Index(i))
 			}
 		}
 		for i := range n.PreferredDuringSchedulingIgnoredDuringExecution {
-			w.nodeTerm(&n.PreferredDuringSchedulingIgnoredDuringExecution[i].Preference, at.Child("preferredDuringSchedulingIgnoredDuringExecution").Index(i).Child("preference"))
+			w.nodeTerm(&n.PreferredDuringSchedulingIgnoredDuringExecution[i].Preference, true, at.Child("preferredDuringSchedulingIgnoredDuringExecution").Index(i).Child("preference"))
 		}
 	}
 	for i, t := range spec.TopologySpreadConstraints {
@@ -116,19 +116,33 @@ func (w *warner) nodeLabels(spec *corev1.PodSpec) {
 	}
 }
 
-func (w *warner) nodeTerm(t *corev1.NodeSelectorTerm, at *field.Path) {
+// nodeTerm: values is set where invalid ones are accepted, and so worth a warning.
+func (w *warner) nodeTerm(t *corev1.NodeSelectorTerm, values bool, at *field.Path) {
 	for i, e := range t.MatchExpressions {
 		expression := at.Child("matchExpressions").Index(i)
 		if message, old := deprecatedNodeLabels[e.Key]; old {
 			w.add(expression.Child("key"), "%s is %s", e.Key, message)
 		}
-	}
-	if len(t.MatchExpressions) == 0 && len(t.MatchFields) == 0 {
-		w.add(at, "a null or empty node selector term matches no objects")
+		if !values {
+			continue
+		}
+		for j, v := range e.Values {
+			for _, m := range validation.IsValidLabelValue(v) {
+				w.add(expression.Child("values").Index(j), "%s is invalid, %s", v, m)
+			}
+		}
 	}
 }
 
 // duplicates are list items that overwrite one another in a merge.
+// NodeTermWarnings warns of the old labels in what chooses nodes; values says whether
+// label values are looked at too.
+func NodeTermWarnings(t *corev1.NodeSelectorTerm, values bool, path *field.Path) []string {
+	w := &warner{}
+	w.nodeTerm(t, values, path)
+	return w.out
+}
+
 func (w *warner) duplicates(spec *corev1.PodSpec) {
 	seen := sets.New[string]()
 	for i, a := range spec.HostAliases {

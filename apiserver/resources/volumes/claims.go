@@ -26,7 +26,7 @@ func AccessModes(modes []corev1.PersistentVolumeAccessMode, none string, path *f
 	for _, m := range modes {
 		errs = append(errs, rules.OneOf(m, path, corev1.ReadOnlyMany, corev1.ReadWriteMany, corev1.ReadWriteOnce, corev1.ReadWriteOncePod)...)
 		alone = alone || m == corev1.ReadWriteOncePod
-		others = others || m != corev1.ReadWriteOncePod
+		others = others || m == corev1.ReadWriteOnce || m == corev1.ReadOnlyMany || m == corev1.ReadWriteMany
 	}
 	if alone && others {
 		errs = append(errs, field.Forbidden(path, "may not use ReadWriteOncePod with other access modes"))
@@ -52,6 +52,12 @@ func ClassName(name *string, path *field.Path) field.ErrorList {
 
 // ClaimSpec checks the spec of a claim, or of the template of one.
 func ClaimSpec(spec *corev1.PersistentVolumeClaimSpec, path *field.Path) field.ErrorList {
+	return ClaimSpecUpdate(spec, nil, path)
+}
+
+// ClaimSpecUpdate is [ClaimSpec] of what replaces old, which is nil on create: what was
+// accepted there before it was checked may stay.
+func ClaimSpecUpdate(spec, old *corev1.PersistentVolumeClaimSpec, path *field.Path) field.ErrorList {
 	errs := AccessModes(spec.AccessModes, "at least 1 access mode is required", path.Child("accessModes"))
 	if spec.Selector != nil {
 		errs = append(errs, rules.Selector(spec.Selector, path.Child("selector"))...)
@@ -65,10 +71,14 @@ func ClaimSpec(spec *corev1.PersistentVolumeClaimSpec, path *field.Path) field.E
 	errs = append(errs, ClassName(spec.StorageClassName, path.Child("storageClassName"))...)
 	errs = append(errs, Mode(spec.VolumeMode, path.Child("volumeMode"))...)
 	errs = append(errs, ClassName(spec.VolumeAttributesClassName, path.Child("volumeAttributesClassName"))...)
-	return append(errs, dataSources(spec, path)...)
+	return append(errs, dataSources(spec, old == nil || !namesGroup(old), path)...)
 }
 
-func dataSources(spec *corev1.PersistentVolumeClaimSpec, path *field.Path) field.ErrorList {
+func namesGroup(spec *corev1.PersistentVolumeClaimSpec) bool {
+	return spec.DataSource != nil && spec.DataSource.APIGroup != nil || spec.DataSourceRef != nil && spec.DataSourceRef.APIGroup != nil
+}
+
+func dataSources(spec *corev1.PersistentVolumeClaimSpec, checkGroup bool, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	check := func(name, kind string, group *string, at *field.Path) {
 		if name == "" {
@@ -80,7 +90,7 @@ func dataSources(spec *corev1.PersistentVolumeClaimSpec, path *field.Path) field
 		switch {
 		case (group == nil || *group == "") && kind != "PersistentVolumeClaim":
 			errs = append(errs, field.Invalid(at, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup"))
-		case group != nil && *group != "":
+		case group != nil && *group != "" && checkGroup:
 			errs = append(errs, rules.Subdomain(*group, at.Child("apiGroup"))...)
 		}
 	}
@@ -98,12 +108,35 @@ func dataSources(spec *corev1.PersistentVolumeClaimSpec, path *field.Path) field
 		return errs
 	}
 	if ref.Namespace != nil && *ref.Namespace != "" {
-		return append(errs, field.Invalid(path, path.Child("dataSource").String(), "may not be specified when dataSourceRef.namespace is specified"))
+		return append(errs, field.Invalid(path, struct{}{}, "may not be specified when dataSourceRef.namespace is specified"))
 	}
+	// Upstream shows a path as the value, which prints as nothing.
 	if !apiequality.Semantic.DeepEqual(source.APIGroup, ref.APIGroup) || source.Kind != ref.Kind || source.Name != ref.Name {
-		errs = append(errs, field.Invalid(path, path.Child("dataSource").String(), "must match dataSourceRef"))
+		errs = append(errs, field.Invalid(path, struct{}{}, "must match dataSourceRef"))
 	}
 	return errs
+}
+
+// DropDataSource clears what v1.37 does not serve: sources in other namespaces
+// (CrossNamespaceVolumeDataSource is off), and sources of unknown kinds where they are
+// named the old way, which never worked. old is nil on create.
+func DropDataSource(spec, old *corev1.PersistentVolumeClaimSpec) {
+	if r := spec.DataSourceRef; r != nil && r.Namespace != nil && *r.Namespace != "" && (old == nil || old.DataSourceRef == nil) {
+		spec.DataSourceRef = nil
+	}
+	inUse := old != nil && (old.DataSource != nil || old.DataSourceRef != nil)
+	if inUse || spec.DataSource == nil || spec.DataSourceRef != nil {
+		return
+	}
+	group := ""
+	if spec.DataSource.APIGroup != nil {
+		group = *spec.DataSource.APIGroup
+	}
+	claim := spec.DataSource.Kind == "PersistentVolumeClaim" && group == ""
+	snapshot := spec.DataSource.Kind == "VolumeSnapshot" && group == "snapshot.storage.k8s.io"
+	if !claim && !snapshot {
+		spec.DataSource = nil
+	}
 }
 
 // NormalizeDataSource lets dataSource and dataSourceRef say the same where only one
