@@ -26,7 +26,7 @@ var goodObjects = map[string]string{
 	"CronJob":                   `{metadata: {name: x, namespace: ns}, spec: {schedule: "* * * * *", jobTemplate: {spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}}}}`,
 	"PodDisruptionBudget":       `{metadata: {name: x, namespace: ns}, spec: {minAvailable: 1, selector: {matchLabels: {app: x}}}}`,
 	"PriorityClass":             `{metadata: {name: x}, value: 10}`,
-	"HorizontalPodAutoscaler":   `{metadata: {name: x, namespace: ns}, spec: {scaleTargetRef: {kind: Deployment, name: d}, maxReplicas: 3}}`,
+	"HorizontalPodAutoscaler":   `{metadata: {name: x, namespace: ns}, spec: {scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: d}, maxReplicas: 3}}`,
 	"PersistentVolume":          `{metadata: {name: x}, spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], hostPath: {path: /tmp}}}`,
 	"PersistentVolumeClaim":     `{metadata: {name: x, namespace: ns}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}`,
 	"LimitRange":                `{metadata: {name: x, namespace: ns}, spec: {limits: [{type: Container, max: {cpu: "2"}}]}}`,
@@ -101,7 +101,7 @@ func TestInvalidObjects(t *testing.T) {
 	}{
 		{"StatefulSet", `{spec: {podManagementPolicy: Sometimes}}`, []string{`spec.podManagementPolicy: Invalid value: "Sometimes": must be 'OrderedReady' or 'Parallel'`}},
 		{"StatefulSet", `{spec: {replicas: -1}}`, []string{`spec.replicas: Invalid value: -1: must be greater than or equal to 0`}},
-		{"StatefulSet", `{spec: {updateStrategy: {type: OnDelete, rollingUpdate: {partition: 1}}}}`, []string{`spec.updateStrategy.rollingUpdate: Invalid value: {"partition":1}: only allowed for updateStrategy 'RollingUpdate'`}},
+		{"StatefulSet", `{spec: {updateStrategy: {type: OnDelete, rollingUpdate: {partition: 1}}}}`, []string{`spec.updateStrategy.rollingUpdate: Invalid value: {"Partition":1,"MaxUnavailable":null}: only allowed for updateStrategy 'RollingUpdate'`}},
 		{"StatefulSet", `{spec: {persistentVolumeClaimRetentionPolicy: {whenDeleted: Maybe}}}`, []string{`spec.persistentVolumeClaimRetentionPolicy.whenDeleted: Unsupported value: "Maybe": supported values: "Retain", "Delete"`}},
 		{"StatefulSet", `{spec: {template: {spec: {restartPolicy: Never}}}}`, []string{`spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"`}},
 		{"DaemonSet", `{spec: {updateStrategy: {rollingUpdate: {maxSurge: 1}}}}`, []string{`spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero`}},
@@ -194,7 +194,7 @@ func TestInvalidUpdates(t *testing.T) {
 		want                []string
 	}{
 		{"StatefulSet", `{}`, `{spec: {replicas: 3, template: {spec: {priorityClassName: p}}}}`, nil},
-		{"StatefulSet", `{}`, `{spec: {serviceName: z}}`, []string{`spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden`}},
+		{"StatefulSet", `{}`, `{spec: {serviceName: z}}`, []string{`spec.serviceName: Invalid value: "z": field is immutable`}},
 		{"DaemonSet", `{}`, `{spec: {selector: {matchLabels: {app: x, b: c}}}}`, []string{`spec.selector: Invalid value: {"matchLabels":{"app":"x","b":"c"}}: field is immutable`}},
 		{"Job", `{}`, `{spec: {completions: 4}}`, []string{`spec.completions: Invalid value: 4: field is immutable`}},
 		{"Job", `{spec: {suspend: true}}`, `{spec: {suspend: true, template: {spec: {nodeSelector: {a: b}}}}}`, nil},

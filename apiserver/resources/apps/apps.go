@@ -37,7 +37,7 @@ func validateSelectorAndTemplate(selector *metav1.LabelSelector, template *corev
 	return validateSelected("deployment", "ReplicaSet", selector, template, path)
 }
 
-// validateSelected checks what all workloads have: a selector that is there and
+// validateSelected checks what most workloads have: a selector that is there and
 // says something, and a template whose pods it selects. Messages name the workload
 // in lower case and as a kind.
 func validateSelected(name, kind string, selector *metav1.LabelSelector, template *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
@@ -55,6 +55,14 @@ func validateSelected(name, kind string, selector *metav1.LabelSelector, templat
 		return append(errs, field.Invalid(at, selector, "invalid label selector"))
 	}
 	return append(errs, podspec.ValidateTemplateFor(kind, template, podspec.SelectorMatcher(selector), path.Child("template"))...)
+}
+
+// validateTerminating checks how many pods are on their way out, where that is known.
+func validateTerminating(n *int32, path *field.Path) field.ErrorList {
+	if n == nil {
+		return nil
+	}
+	return rules.NonNegative(int64(*n), path.Child("terminatingReplicas"))
 }
 
 // validateCollisions: the count of hash collisions only grows.

@@ -1,6 +1,8 @@
 package apps
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/apiserver/resources/columns"
 	"github.com/strake-io/strake/apiserver/resources/rules"
+	"github.com/strake-io/strake/apiserver/resources/typed"
 )
 
 func controllerRevisions() *resource.Resource {
@@ -23,17 +26,14 @@ func controllerRevisions() *resource.Resource {
 		New:     func() runtime.Object { return &appsv1.ControllerRevision{} },
 		NewList: func() runtime.Object { return &appsv1.ControllerRevisionList{} },
 		Strategy: resource.Strategy{
-			Validate: func(obj runtime.Object) field.ErrorList {
-				r := obj.(*appsv1.ControllerRevision)
-				var errs field.ErrorList
-				if r.Data.Raw == nil && r.Data.Object == nil {
-					errs = append(errs, field.Required(field.NewPath("data"), "data is mandatory"))
-				}
-				return append(errs, rules.NonNegative(r.Revision, field.NewPath("revision"))...)
-			},
-			ValidateUpdate: func(obj, old runtime.Object) field.ErrorList {
-				return rules.Immutable(obj.(*appsv1.ControllerRevision).Data, old.(*appsv1.ControllerRevision).Data, field.NewPath("data"))
-			},
+			Validate: typed.Validate(func(r *appsv1.ControllerRevision) field.ErrorList {
+				errs := rules.NonNegative(r.Revision, field.NewPath("revision"))
+				return append(errs, validateRevisionData(&r.Data, field.NewPath("data"))...)
+			}),
+			ValidateChange: typed.Change(func(r, old *appsv1.ControllerRevision) field.ErrorList {
+				errs := rules.NonNegative(r.Revision, field.NewPath("revision"))
+				return append(errs, rules.Immutable(r.Data, old.Data, field.NewPath("data"))...)
+			}),
 			NameError:                apivalidation.NameIsDNSSubdomain,
 			AllowUnconditionalUpdate: true,
 		},
@@ -50,6 +50,27 @@ func controllerRevisions() *resource.Resource {
 			},
 		},
 	}
+}
+
+// validateRevisionData: a revision holds an object, of whatever kind.
+func validateRevisionData(data *runtime.RawExtension, path *field.Path) field.ErrorList {
+	if data.Object != nil {
+		return nil
+	}
+	if data.Raw == nil {
+		return field.ErrorList{field.Required(path, "data is mandatory")}
+	}
+	var v any
+	if err := json.Unmarshal(data.Raw, &v); err != nil {
+		return field.ErrorList{field.Invalid(path, "<value omitted>", fmt.Sprintf("error parsing data: %v", err))}
+	}
+	if v == nil {
+		return field.ErrorList{field.Required(path, "data is mandatory")}
+	}
+	if _, ok := v.(map[string]any); !ok {
+		return field.ErrorList{field.Required(path, "data must be a valid JSON object")}
+	}
+	return nil
 }
 
 // controllerOf prints the owner as kubectl names it: daemonset.apps/name.

@@ -8,6 +8,7 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -24,6 +25,11 @@ func daemonSets() *resource.Resource {
 	halves := typed.SpecAndStatus(func(d *appsv1.DaemonSet) (*appsv1.DaemonSetSpec, *appsv1.DaemonSetStatus) {
 		return &d.Spec, &d.Status
 	})
+	writeStatus := halves.Status
+	halves.Status = func(req resource.Request, obj, old runtime.Object) {
+		writeStatus(req, obj, old)
+		setTemplateGeneration(obj.(*appsv1.DaemonSet), templateGeneration(old.(*appsv1.DaemonSet)))
+	}
 	return &resource.Resource{
 		GVK: gvk("DaemonSet"), Plural: "daemonsets", Singular: "daemonset", ShortNames: []string{"ds"},
 		Categories: []string{"all"}, Namespaced: true, StoragePrefix: "daemonsets",
@@ -33,7 +39,7 @@ func daemonSets() *resource.Resource {
 			PrepareForCreate: func(req resource.Request, obj runtime.Object) {
 				podspec.DropDisabledTemplate(&obj.(*appsv1.DaemonSet).Spec.Template, nil)
 				halves.Create(req, obj)
-				setTemplateGeneration(obj.(*appsv1.DaemonSet), 1)
+				setTemplateGeneration(obj.(*appsv1.DaemonSet), max(1, templateGeneration(obj.(*appsv1.DaemonSet))))
 			},
 			PrepareForUpdate: func(req resource.Request, obj, old runtime.Object) {
 				d, was := obj.(*appsv1.DaemonSet), old.(*appsv1.DaemonSet)
@@ -88,6 +94,8 @@ func setTemplateGeneration(d *appsv1.DaemonSet, n int64) {
 }
 
 func defaultDaemonSet(d *appsv1.DaemonSet) {
+	// Whoever writes a daemon set owns the annotation, as with a field.
+	setTemplateGeneration(d, templateGeneration(d))
 	podspec.DefaultTemplate(&d.Spec.Template)
 	s := &d.Spec.UpdateStrategy
 	if s.Type == "" {
@@ -110,7 +118,17 @@ func defaultDaemonSet(d *appsv1.DaemonSet) {
 }
 
 func validateDaemonSet(spec *appsv1.DaemonSetSpec, path *field.Path) field.ErrorList {
-	errs := validateSelected("daemonset", "DaemonSet", spec.Selector, &spec.Template, path)
+	at := path.Child("selector")
+	errs := rules.Selector(spec.Selector, at)
+	var selected func(map[string]string) bool
+	// No selector selects nothing, and a broken one says nothing of the template.
+	if selector, err := metav1.LabelSelectorAsSelector(spec.Selector); err == nil {
+		selected = func(l map[string]string) bool { return selector.Matches(labels.Set(l)) }
+	}
+	if spec.Selector != nil && len(spec.Selector.MatchLabels)+len(spec.Selector.MatchExpressions) == 0 {
+		errs = append(errs, field.Invalid(at, spec.Selector, "empty selector is invalid for daemonset"))
+	}
+	errs = append(errs, podspec.ValidateTemplateFor("DaemonSet", &spec.Template, selected, path.Child("template"))...)
 	errs = append(errs, rules.NonNegative(int64(spec.MinReadySeconds), path.Child("minReadySeconds"))...)
 	errs = append(errs, validateDaemonStrategy(&spec.UpdateStrategy, path.Child("updateStrategy"))...)
 	if spec.RevisionHistoryLimit != nil {
@@ -141,7 +159,7 @@ func validateDaemonStrategy(s *appsv1.DaemonSetUpdateStrategy, path *field.Path)
 		}
 		return errs
 	}
-	return field.ErrorList{field.NotSupported(path, *s, []appsv1.DaemonSetUpdateStrategyType{appsv1.RollingUpdateDaemonSetStrategyType, appsv1.OnDeleteDaemonSetStrategyType})}
+	return field.ErrorList{field.NotSupported(path, rules.Internal(s), []appsv1.DaemonSetUpdateStrategyType{appsv1.RollingUpdateDaemonSetStrategyType, appsv1.OnDeleteDaemonSetStrategyType})}
 }
 
 func validateDaemonSetStatus(s, old *appsv1.DaemonSetStatus, path *field.Path) field.ErrorList {

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/apiserver/resources/columns"
@@ -65,7 +66,7 @@ func deployments() *resource.Resource {
 				Validate: func(obj, old runtime.Object) field.ErrorList {
 					return validateDeploymentStatus(obj.(*appsv1.Deployment), old.(*appsv1.Deployment))
 				},
-				ResetFields: specReset(),
+				ResetFields: typed.Reset("spec").Union(fieldpath.NewSet(fieldpath.MakePathOrDie("metadata", "labels"))),
 			}},
 		},
 	}
@@ -149,7 +150,7 @@ func validateStrategy(s *appsv1.DeploymentStrategy, path *field.Path) field.Erro
 		}
 		return append(errs, rules.AtMostAll(unavailable, at.Child("maxUnavailable"))...)
 	}
-	return field.ErrorList{field.NotSupported(path, *s, []string{string(appsv1.RecreateDeploymentStrategyType), string(appsv1.RollingUpdateDeploymentStrategyType)})}
+	return field.ErrorList{field.NotSupported(path, rules.Internal(s), []string{string(appsv1.RecreateDeploymentStrategyType), string(appsv1.RollingUpdateDeploymentStrategyType)})}
 }
 
 func validateDeploymentStatus(d, old *appsv1.Deployment) field.ErrorList {
@@ -160,6 +161,7 @@ func validateDeploymentStatus(d, old *appsv1.Deployment) field.ErrorList {
 	if s.UnavailableReplicas < 0 {
 		errs = append(errs, rules.NonNegative(int64(s.UnavailableReplicas), path.Child("unavailableReplicas"))...)
 	}
+	errs = append(errs, validateTerminating(s.TerminatingReplicas, path)...)
 	if s.AvailableReplicas > s.ReadyReplicas {
 		errs = append(errs, field.Invalid(path.Child("availableReplicas"), s.AvailableReplicas, "cannot be greater than readyReplicas"))
 	}

@@ -82,6 +82,7 @@ func replicaSets() *resource.Resource {
 					path, s := field.NewPath("status"), &obj.(*appsv1.ReplicaSet).Status
 					errs := validateCounts(path, count{"replicas", s.Replicas}, count{"fullyLabeledReplicas", s.FullyLabeledReplicas},
 						count{"readyReplicas", s.ReadyReplicas}, count{"availableReplicas", s.AvailableReplicas})
+					errs = append(errs, validateTerminating(s.TerminatingReplicas, path)...)
 					if s.AvailableReplicas > s.ReadyReplicas {
 						errs = append(errs, field.Invalid(path.Child("availableReplicas"), s.AvailableReplicas, "cannot be greater than readyReplicas"))
 					}

@@ -15,7 +15,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	"k8s.io/utils/ptr"
 
 	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/apiserver/resources/columns"
@@ -27,11 +26,7 @@ import (
 func Resources() []*resource.Resource { return []*resource.Resource{v2(), v1()} }
 
 func v2() *resource.Resource {
-	halves := typed.SpecAndStatus(func(a *autoscalingv2.HorizontalPodAutoscaler) (*autoscalingv2.HorizontalPodAutoscalerSpec, *autoscalingv2.HorizontalPodAutoscalerStatus) {
-		return &a.Spec, &a.Status
-	})
-	// Upstream counts no generations of autoscalers.
-	uncounted(&halves)
+	halves := halvesOfV2()
 	return &resource.Resource{
 		GVK: autoscalingv2.SchemeGroupVersion.WithKind("HorizontalPodAutoscaler"), Plural: "horizontalpodautoscalers",
 		Singular: "horizontalpodautoscaler", ShortNames: []string{"hpa"}, Categories: []string{"all"},
@@ -42,7 +37,10 @@ func v2() *resource.Resource {
 			PrepareForCreate: halves.Create,
 			PrepareForUpdate: halves.Update,
 			Validate: typed.Validate(func(a *autoscalingv2.HorizontalPodAutoscaler) field.ErrorList {
-				return validateSpec(&a.Spec, field.NewPath("spec"))
+				return validateSpec(&a.Spec, nil, field.NewPath("spec"))
+			}),
+			ValidateChange: typed.Change(func(a, old *autoscalingv2.HorizontalPodAutoscaler) field.ErrorList {
+				return validateSpec(&a.Spec, &old.Spec, field.NewPath("spec"))
 			}),
 			NameError:                apivalidation.NameIsDNSSubdomain,
 			AllowUnconditionalUpdate: true,
@@ -50,33 +48,27 @@ func v2() *resource.Resource {
 		},
 		Table: resource.Table{Columns: autoscalerColumns(), Cells: typed.Cells(autoscalerCells)},
 		Subresources: []resource.Subresource{typed.StatusView(halves, func(a, _ *autoscalingv2.HorizontalPodAutoscaler) field.ErrorList {
-			return validateStatus(a.Status.CurrentReplicas, a.Status.DesiredReplicas)
+			return validateStatus(&a.Status, field.NewPath("status"))
 		})},
 	}
 }
 
 func v1() *resource.Resource {
-	halves := typed.SpecAndStatus(func(a *autoscalingv1.HorizontalPodAutoscaler) (*autoscalingv1.HorizontalPodAutoscalerSpec, *autoscalingv1.HorizontalPodAutoscalerStatus) {
-		return &a.Spec, &a.Status
-	})
-	uncounted(&halves)
+	halves := halvesOfV1()
 	return &resource.Resource{
 		GVK: autoscalingv1.SchemeGroupVersion.WithKind("HorizontalPodAutoscaler"), Plural: "horizontalpodautoscalers",
 		Singular: "horizontalpodautoscaler", ShortNames: []string{"hpa"}, Categories: []string{"all"},
 		Namespaced: true, StoragePrefix: "horizontalpodautoscalers",
 		New: typed.New[autoscalingv1.HorizontalPodAutoscaler], NewList: typed.New[autoscalingv1.HorizontalPodAutoscalerList],
 		Strategy: resource.Strategy{
-			Default: typed.Default(func(a *autoscalingv1.HorizontalPodAutoscaler) {
-				if a.Spec.MinReplicas == nil {
-					a.Spec.MinReplicas = ptr.To(int32(1))
-				}
-			}),
+			Default:          typed.Default(func(a *autoscalingv1.HorizontalPodAutoscaler) { throughV2(a, defaultAutoscaler) }),
 			PrepareForCreate: halves.Create,
 			PrepareForUpdate: halves.Update,
 			Validate: typed.Validate(func(a *autoscalingv1.HorizontalPodAutoscaler) field.ErrorList {
-				stored := ToV2(a)
-				defaultAutoscaler(stored)
-				return validateSpec(&stored.Spec, field.NewPath("spec"))
+				return validateSpec(specOf(a), nil, field.NewPath("spec"))
+			}),
+			ValidateChange: typed.Change(func(a, old *autoscalingv1.HorizontalPodAutoscaler) field.ErrorList {
+				return validateSpec(specOf(a), specOf(old), field.NewPath("spec"))
 			}),
 			NameError:                apivalidation.NameIsDNSSubdomain,
 			AllowUnconditionalUpdate: true,
@@ -86,7 +78,7 @@ func v1() *resource.Resource {
 			return autoscalerCells(ToV2(a), now)
 		})},
 		Subresources: []resource.Subresource{typed.StatusView(halves, func(a, _ *autoscalingv1.HorizontalPodAutoscaler) field.ErrorList {
-			return validateStatus(a.Status.CurrentReplicas, a.Status.DesiredReplicas)
+			return validateStatus(&ToV2(a).Status, field.NewPath("status"))
 		})},
 		StoredAs: &resource.StoredAs{
 			Of: autoscalingv2.SchemeGroupVersion.WithResource("horizontalpodautoscalers"),
@@ -110,22 +102,58 @@ func v1() *resource.Resource {
 	}
 }
 
-func uncounted(h *typed.Halves) {
-	create, update := h.Create, h.Update
-	h.Create = func(req resource.Request, obj runtime.Object) {
-		create(req, obj)
-		obj.(metav1.Object).SetGeneration(0)
+func halvesOfV2() typed.Halves {
+	return typed.SpecAndStatus(func(a *autoscalingv2.HorizontalPodAutoscaler) (*autoscalingv2.HorizontalPodAutoscalerSpec, *autoscalingv2.HorizontalPodAutoscalerStatus) {
+		return &a.Spec, &a.Status
+	})
+}
+
+// halvesOfV1 writes an autoscaler of v1 as one of v2: parts of its spec and of its
+// status stand in annotations, where v1 alone could not tell them apart.
+func halvesOfV1() typed.Halves {
+	full := halvesOfV2()
+	change := func(write func(req resource.Request, obj, old runtime.Object)) func(req resource.Request, obj, old runtime.Object) {
+		return func(req resource.Request, obj, old runtime.Object) {
+			throughV2(obj.(*autoscalingv1.HorizontalPodAutoscaler), func(a *autoscalingv2.HorizontalPodAutoscaler) {
+				write(req, a, ToV2(old.(*autoscalingv1.HorizontalPodAutoscaler)))
+			})
+		}
 	}
-	h.Update = func(req resource.Request, obj, old runtime.Object) {
-		update(req, obj, old)
-		obj.(metav1.Object).SetGeneration(old.(metav1.Object).GetGeneration())
+	return typed.Halves{
+		Create: func(req resource.Request, obj runtime.Object) {
+			throughV2(obj.(*autoscalingv1.HorizontalPodAutoscaler), func(a *autoscalingv2.HorizontalPodAutoscaler) { full.Create(req, a) })
+		},
+		Update: change(full.Update), Status: change(full.Status),
 	}
 }
 
-func validateStatus(current, desired int32) field.ErrorList {
-	path := field.NewPath("status")
-	errs := rules.NonNegative(int64(current), path.Child("currentReplicas"))
-	return append(errs, rules.NonNegative(int64(desired), path.Child("desiredReplicas"))...)
+// throughV2 lets f change an autoscaler in the words of v2.
+func throughV2(a *autoscalingv1.HorizontalPodAutoscaler, f func(*autoscalingv2.HorizontalPodAutoscaler)) {
+	full := ToV2(a)
+	f(full)
+	back, err := FromV2(full)
+	if err != nil {
+		return // what v2 holds can always be written as JSON
+	}
+	back.TypeMeta = a.TypeMeta
+	*a = *back
+}
+
+func specOf(a *autoscalingv1.HorizontalPodAutoscaler) *autoscalingv2.HorizontalPodAutoscalerSpec {
+	full := ToV2(a)
+	defaultAutoscaler(full)
+	return &full.Spec
+}
+
+func validateStatus(s *autoscalingv2.HorizontalPodAutoscalerStatus, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i := range s.Conditions {
+		if n := s.Conditions[i].ObservedGeneration; n != nil {
+			errs = append(errs, rules.NonNegative(*n, path.Child("conditions").Index(i).Child("observedGeneration"))...)
+		}
+	}
+	errs = append(errs, rules.NonNegative(int64(s.CurrentReplicas), path.Child("currentReplicas"))...)
+	return append(errs, rules.NonNegative(int64(s.DesiredReplicas), path.Child("desiredReplicas"))...)
 }
 
 func autoscalerColumns() []metav1.TableColumnDefinition {

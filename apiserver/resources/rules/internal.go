@@ -4,80 +4,112 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Internal shows a value in an error as upstream does, whose own types have no JSON
-// names: each field under its Go name, the empty ones too. It is for values whose
-// fields upstream's internal types have in the same order.
-func Internal(value any) any { return untagged{reflect.ValueOf(value)} }
-
-type untagged struct{ v reflect.Value }
-
-var marshaler = reflect.TypeFor[json.Marshaler]()
-
-func (u untagged) MarshalJSON() ([]byte, error) {
-	v := u.v
-	for v.Kind() == reflect.Pointer && !v.IsNil() && !v.Type().Implements(marshaler) {
-		v = v.Elem()
+// Internal wraps the bad value of an error in which upstream prints one of its
+// internal types: their fields have their Go names and all are shown. The API's
+// versioned types have the same names in nearly every case, so they can stand in.
+// What apimachinery declares (selectors, quantities, times) prints as in the API.
+func Internal(v any) any {
+	at := reflect.ValueOf(v)
+	if at.Kind() == reflect.Pointer && at.IsNil() {
+		return nil
 	}
-	own := v.IsValid() && (v.Type().Implements(marshaler) || reflect.PointerTo(v.Type()).Implements(marshaler))
-	switch {
-	case own || !v.IsValid():
-	case v.Kind() == reflect.Struct:
-		return u.fields(v)
-	case v.Kind() == reflect.Slice && !v.IsNil() && v.Type().Elem().Kind() != reflect.Uint8:
-		items := make([]untagged, v.Len())
-		for i := range items {
-			items[i] = untagged{v.Index(i)}
-		}
-		return json.Marshal(items)
-	case v.Kind() == reflect.Map && !v.IsNil() && v.Type().Key().Kind() == reflect.String:
-		entries := make(map[string]untagged, v.Len())
-		for it := v.MapRange(); it.Next(); {
-			entries[it.Key().String()] = untagged{it.Value()}
-		}
-		return json.Marshal(entries)
-	}
-	if !v.IsValid() {
-		return []byte("null"), nil
-	}
-	return json.Marshal(v.Interface())
+	return internal{at}
 }
 
-func (u untagged) fields(v reflect.Value) ([]byte, error) {
-	var out bytes.Buffer
-	out.WriteByte('{')
-	if err := u.list(&out, v); err != nil {
-		return nil, err
-	}
-	out.WriteByte('}')
-	return out.Bytes(), nil
+type internal struct{ v reflect.Value }
+
+// MarshalJSON is what the error's text is made by.
+func (i internal) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	err := writeInternal(&b, i.v)
+	return b.Bytes(), err
 }
 
-// list writes the fields; those of an embedded struct stand among them.
-func (u untagged) list(out *bytes.Buffer, v reflect.Value) error {
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		if !f.IsExported() {
-			continue
+func writeInternal(b *bytes.Buffer, v reflect.Value) error {
+	t := v.Type()
+	if strings.HasPrefix(t.PkgPath(), "k8s.io/apimachinery/") {
+		return writePlain(b, v)
+	}
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			return writePlain(b, v)
 		}
-		if f.Anonymous && f.Type.Kind() == reflect.Struct {
-			if err := u.list(out, v.Field(i)); err != nil {
+		return writeInternal(b, v.Elem())
+	case reflect.Struct:
+		return writeStruct(b, v)
+	case reflect.Slice:
+		if v.IsNil() || t.Elem().Kind() == reflect.Uint8 {
+			return writePlain(b, v)
+		}
+		b.WriteByte('[')
+		for i := range v.Len() {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			if err := writeInternal(b, v.Index(i)); err != nil {
 				return err
 			}
-			continue
 		}
-		text, err := json.Marshal(untagged{v.Field(i)})
-		if err != nil {
-			return err
+		b.WriteByte(']')
+		return nil
+	case reflect.Map:
+		if v.IsNil() || t.Key().Kind() != reflect.String {
+			return writePlain(b, v)
 		}
-		if out.Bytes()[out.Len()-1] != '{' {
-			out.WriteByte(',')
+		entries := make(map[string]internal, v.Len())
+		for it := v.MapRange(); it.Next(); {
+			entries[it.Key().String()] = internal{it.Value()}
 		}
-		name, _ := json.Marshal(f.Name)
-		out.Write(name)
-		out.WriteByte(':')
-		out.Write(text)
+		return writePlain(b, reflect.ValueOf(entries))
 	}
+	return writePlain(b, v)
+}
+
+func writeStruct(b *bytes.Buffer, v reflect.Value) error {
+	b.WriteByte('{')
+	first := true
+	comma := func() {
+		if !first {
+			b.WriteByte(',')
+		}
+		first = false
+	}
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		switch {
+		case !f.IsExported() || f.Type == reflect.TypeFor[metav1.TypeMeta]():
+			// Internal types know their kind by their Go type.
+			continue
+		case f.Anonymous:
+			// Metadata stands among the other fields.
+			var inner bytes.Buffer
+			if err := writeInternal(&inner, v.Field(i)); err != nil {
+				return err
+			}
+			if members := bytes.TrimSuffix(bytes.TrimPrefix(inner.Bytes(), []byte("{")), []byte("}")); len(members) > 0 {
+				comma()
+				b.Write(members)
+			}
+		default:
+			comma()
+			b.WriteString(`"` + f.Name + `":`)
+			if err := writeInternal(b, v.Field(i)); err != nil {
+				return err
+			}
+		}
+	}
+	b.WriteByte('}')
 	return nil
+}
+
+func writePlain(b *bytes.Buffer, v reflect.Value) error {
+	text, err := json.Marshal(v.Interface())
+	b.Write(text)
+	return err
 }
