@@ -39,6 +39,7 @@ func (x *exchange) createUnstored() error {
 	if res.Default != nil {
 		res.Default(obj)
 	}
+	obj = x.registry.Own(write, obj)
 	a := x.registry.Attributes(&write, admission.Create, res.GVK, obj, nil)
 	chain := admission.Chain(x.config.Admission)
 	if err := chain.Admit(x.r.Context(), a); err != nil {

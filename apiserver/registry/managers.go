@@ -104,6 +104,11 @@ func (r *Registry) sibling(gv schema.GroupVersion) *Registry {
 	return r.set.Of(gv.WithResource(r.Resource.Plural))
 }
 
+// Own records which fields of an object that is not stored a request sets.
+func (r *Registry) Own(w Write, obj runtime.Object) runtime.Object {
+	return r.own(w, "", r.Resource.New(), obj)
+}
+
 // own records which fields the request sets. live is what was there before.
 func (r *Registry) own(w Write, endpoint string, live, obj runtime.Object) runtime.Object {
 	lazy := r.managers[endpoint]

@@ -15,7 +15,7 @@ import (
 
 // maxSchema is how many schemas one may consist of once it refers to no other, so that
 // the document of an extension server cannot grow without bound. The largest that is
-// built in has a tenth of it.
+// built in has two thousand.
 const maxSchema = 100_000
 
 var (

@@ -41,9 +41,12 @@ func namespaces() *resource.Resource {
 			},
 			NameError:                apivalidation.NameIsDNSLabel,
 			AllowUnconditionalUpdate: true,
-			PrepareForDelete:         func(obj runtime.Object) { obj.(*corev1.Namespace).Status.Phase = corev1.NamespaceTerminating },
-			Held:                     func(obj runtime.Object) bool { return len(obj.(*corev1.Namespace).Spec.Finalizers) > 0 },
-			ResetFields:              statusReset(),
+			PrepareForDelete: func(obj runtime.Object) {
+				ns := obj.(*corev1.Namespace)
+				ns.Status.Phase, ns.DeletionGracePeriodSeconds = corev1.NamespaceTerminating, nil
+			},
+			Held:        func(obj runtime.Object) bool { return len(obj.(*corev1.Namespace).Spec.Finalizers) > 0 },
+			ResetFields: statusReset(),
 		},
 		Table: resource.Table{
 			Columns: []metav1.TableColumnDefinition{

@@ -44,7 +44,7 @@ func validateClaimUpdate(c, old *corev1.PersistentVolumeClaim) field.ErrorList {
 	}
 	if !apiequality.Semantic.DeepEqual(*now, *was) {
 		errs = append(errs, field.Forbidden(path, fmt.Sprintf(
-			"spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n%v", diff.Diff(*was, *now))))
+			"spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n%v", diff.Diff(rules.Internal(*was), rules.Internal(*now)))))
 	}
 	size, has := c.Spec.Resources.Requests[storage], old.Status.Capacity[storage]
 	if size.Cmp(old.Spec.Resources.Requests[storage]) < 0 && size.Cmp(has) <= 0 {

@@ -52,9 +52,14 @@ func defaultService(s *corev1.Service) {
 			}
 		}
 	}
-	// The address and the first of the addresses are one field.
-	if len(spec.ClusterIPs) == 0 && spec.ClusterIP != "" {
-		spec.ClusterIPs = []string{spec.ClusterIP}
+}
+
+// prepareServiceCreate drops what others than clients say. The address and the first of
+// the addresses are one field, of which who sets one owns that one.
+func prepareServiceCreate(s *corev1.Service) {
+	s.Status = corev1.ServiceStatus{}
+	if len(s.Spec.ClusterIPs) == 0 && s.Spec.ClusterIP != "" {
+		s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
 	}
 }
 
@@ -89,8 +94,9 @@ func headless(s *corev1.Service) bool {
 // sends the manifest it began with, and drops what the new type has no use for.
 func prepareServiceUpdate(s, old *corev1.Service) {
 	s.Status = old.Status
-	normalizeClusterIPs(s, old)
 	keepAllocated(s, old)
+	normalizeClusterIPs(s, old)
+	keepFamilies(s, old)
 	trimSecond(s, old)
 	dropUnused(s, old)
 }
@@ -115,32 +121,39 @@ func trimSecond(s, old *corev1.Service) {
 // normalizeClusterIPs follows a change that was made to clusterIP alone, by a
 // client that does not know of clusterIPs.
 func normalizeClusterIPs(s, old *corev1.Service) {
+	if len(s.Spec.ClusterIPs) == 0 && s.Spec.ClusterIP == old.Spec.ClusterIP {
+		s.Spec.ClusterIPs = slices.Clone(old.Spec.ClusterIPs)
+	}
 	if s.Spec.ClusterIP == old.Spec.ClusterIP || !slices.Equal(s.Spec.ClusterIPs, old.Spec.ClusterIPs) {
 		return
 	}
-	switch {
-	case s.Spec.ClusterIP == "":
+	if s.Spec.ClusterIP == "" {
 		s.Spec.ClusterIPs = nil
-	case len(s.Spec.ClusterIPs) > 0:
-		s.Spec.ClusterIPs = append([]string{s.Spec.ClusterIP}, s.Spec.ClusterIPs[1:]...)
-	default:
-		s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
+		return
+	}
+	s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
+}
+
+// keepFamilies: a service whose addresses stay keeps the families that go with them.
+func keepFamilies(s, old *corev1.Service) {
+	if !needsClusterIP(old) || !needsClusterIP(s) {
+		return
+	}
+	if len(s.Spec.IPFamilies) == 0 && slices.Equal(s.Spec.ClusterIPs, old.Spec.ClusterIPs) {
+		s.Spec.IPFamilies = slices.Clone(old.Spec.IPFamilies)
+	}
+	if s.Spec.IPFamilyPolicy == nil && old.Spec.IPFamilyPolicy != nil {
+		s.Spec.IPFamilyPolicy = ptr.To(*old.Spec.IPFamilyPolicy)
 	}
 }
 
 func keepAllocated(s, old *corev1.Service) {
 	if needsClusterIP(old) && needsClusterIP(s) {
-		if s.Spec.ClusterIP == "" && len(s.Spec.ClusterIPs) == 0 {
+		if s.Spec.ClusterIP == "" {
 			s.Spec.ClusterIP = old.Spec.ClusterIP
 		}
-		if len(s.Spec.ClusterIPs) == 0 && s.Spec.ClusterIP == old.Spec.ClusterIP {
+		if len(s.Spec.ClusterIPs) == 0 {
 			s.Spec.ClusterIPs = slices.Clone(old.Spec.ClusterIPs)
-		}
-		if len(s.Spec.IPFamilies) == 0 && slices.Equal(s.Spec.ClusterIPs, old.Spec.ClusterIPs) {
-			s.Spec.IPFamilies = slices.Clone(old.Spec.IPFamilies)
-		}
-		if s.Spec.IPFamilyPolicy == nil && old.Spec.IPFamilyPolicy != nil {
-			s.Spec.IPFamilyPolicy = ptr.To(*old.Spec.IPFamilyPolicy)
 		}
 	}
 	if needsNodePort(old) && needsNodePort(s) {

@@ -119,7 +119,7 @@ func TestServiceWarnings(t *testing.T) {
 	s.Spec.SessionAffinity, s.Spec.ExternalIPs, s.Spec.ExternalName = corev1.ServiceAffinityClientIP, []string{"1.2.3.4"}, "x"
 	s.Spec.TrafficDistribution = ptr.To(corev1.ServiceTrafficDistributionPreferClose)
 	want := []string{
-		"spec.externalIPs is ignored for headless services", "spec.SessionAffinity is ignored for headless services", "spec.externalIPs is deprecated",
+		"spec.externalIPs is ignored for headless services", "spec.SessionAffinity is ignored for headless services",
 		`spec.externalName is ignored when spec.type is not "ExternalName"`, `spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"`,
 	}
 	if diff := cmp.Diff(want, serviceWarnings(s)); diff != "" {

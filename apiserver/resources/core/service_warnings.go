@@ -18,7 +18,13 @@ func serviceWarnings(s *corev1.Service) []string {
 			corev1.DeprecatedAnnotationTopologyAwareHints, corev1.AnnotationTopologyMode))
 	}
 	path := field.NewPath("spec")
-	if s.Spec.Type == corev1.ServiceTypeClusterIP && s.Spec.ClusterIP == corev1.ClusterIPNone {
+	if s.Spec.ClusterIP != "" && s.Spec.ClusterIP != corev1.ClusterIPNone {
+		for i, ip := range s.Spec.ClusterIPs {
+			out = append(out, validation.GetWarningsForIP(path.Child("clusterIPs").Index(i), ip)...)
+		}
+	}
+	none := s.Spec.Type == corev1.ServiceTypeClusterIP && s.Spec.ClusterIP == corev1.ClusterIPNone
+	if none {
 		if s.Spec.LoadBalancerIP != "" {
 			out = append(out, "spec.loadBalancerIP is ignored for headless services")
 		}
@@ -28,16 +34,12 @@ func serviceWarnings(s *corev1.Service) []string {
 		if s.Spec.SessionAffinity != corev1.ServiceAffinityNone {
 			out = append(out, "spec.SessionAffinity is ignored for headless services")
 		}
-	} else {
-		for i, ip := range s.Spec.ClusterIPs {
-			out = append(out, validation.GetWarningsForIP(path.Child("clusterIPs").Index(i), ip)...)
-		}
-	}
-	if len(s.Spec.ExternalIPs) > 0 {
-		out = append(out, "spec.externalIPs is deprecated")
 	}
 	for i, ip := range s.Spec.ExternalIPs {
 		out = append(out, validation.GetWarningsForIP(path.Child("externalIPs").Index(i), ip)...)
+	}
+	if len(s.Spec.ExternalIPs) > 0 && !none && s.Spec.Type != corev1.ServiceTypeExternalName {
+		out = append(out, "spec.externalIPs is deprecated and may no longer be implemented in some clusters")
 	}
 	if ip := s.Spec.LoadBalancerIP; ip != "" && len(validation.IsValidIPForLegacyField(path, ip, false, nil)) == 0 {
 		out = append(out, validation.GetWarningsForIP(path.Child("loadBalancerIP"), ip)...)

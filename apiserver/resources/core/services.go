@@ -26,7 +26,7 @@ func services(cfg Config) *resource.Resource {
 		NewList: func() runtime.Object { return &corev1.ServiceList{} },
 		Strategy: resource.Strategy{
 			Default:          func(obj runtime.Object) { defaultService(obj.(*corev1.Service)) },
-			PrepareForCreate: func(_ resource.Request, obj runtime.Object) { obj.(*corev1.Service).Status = corev1.ServiceStatus{} },
+			PrepareForCreate: func(_ resource.Request, obj runtime.Object) { prepareServiceCreate(obj.(*corev1.Service)) },
 			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
 				prepareServiceUpdate(obj.(*corev1.Service), old.(*corev1.Service))
 			},
