@@ -5,6 +5,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/strake-io/strake/apiserver/admission"
 	"github.com/strake-io/strake/apiserver/codec"
@@ -51,7 +52,7 @@ func (x *exchange) createUnstored() error {
 	}
 	if res.Validate != nil {
 		if errs := res.Validate(obj); len(errs) > 0 {
-			return apierrors.NewInvalid(res.GVK.GroupKind(), write.Name, errs)
+			return apierrors.NewInvalid(schema.GroupKind{Group: res.GVK.Group}, "", errs) // as upstream's reviews are named
 		}
 	}
 	if res.Warnings != nil {

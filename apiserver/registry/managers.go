@@ -54,9 +54,6 @@ func (r *Registry) mergeSchema(res *resource.Resource) (managedfields.TypeConver
 
 func (r *Registry) addManagers() {
 	r.managers, r.projected = map[string]*lazyManager{}, map[string]*lazyManager{}
-	if r.Resource.Create != nil {
-		return
-	}
 	r.managers[""] = r.lazy(r.Resource, "", r.Resource.ResetFields, versions{r})
 	for i := range r.Resource.Subresources {
 		sub := &r.Resource.Subresources[i]

@@ -159,12 +159,18 @@ type claims struct {
 // Issue signs a token for what it is bound to, that is valid for the audiences from
 // now until expires. id is its unique name, a UUID.
 func (i *Issuer) Issue(bound Bound, audiences []string, id string, now, expires time.Time) (string, error) {
-	token, err := jwt.Signed(i.signer).Claims(claims{
-		Claims: jwt.Claims{
-			Issuer: i.config.Name, Subject: serviceaccount.MakeUsername(bound.Namespace, bound.Account.Name), Audience: audiences, ID: id,
-			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(expires),
+	token, err := jwt.Signed(i.signer).Claims(struct {
+		claims
+		Audience []string `json:"aud,omitempty"` // a list, of one too
+	}{
+		claims: claims{
+			Claims: jwt.Claims{
+				Issuer: i.config.Name, Subject: serviceaccount.MakeUsername(bound.Namespace, bound.Account.Name), ID: id,
+				IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(expires),
+			},
+			Kubernetes: bound,
 		},
-		Kubernetes: bound,
+		Audience: audiences,
 	}).Serialize()
 	if err != nil {
 		return "", fmt.Errorf("tokens: %w", err)

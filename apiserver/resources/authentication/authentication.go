@@ -10,6 +10,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -45,15 +46,16 @@ func Resources(cfg Config) []*resource.Resource {
 
 // reviewSelf answers kubectl auth whoami.
 func reviewSelf(_ context.Context, req resource.Request, obj runtime.Object, _ resource.Objects) (runtime.Object, error) {
-	review, ok := obj.(*authenticationv1.SelfSubjectReview)
-	if !ok {
+	if _, ok := obj.(*authenticationv1.SelfSubjectReview); !ok {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("not a SelfSubjectReview: %#v", obj))
 	}
 	if req.User == nil {
 		return nil, apierrors.NewBadRequest("no user found for request")
 	}
-	review.Status.UserInfo = userInfo(req.User)
-	return review, nil
+	return &authenticationv1.SelfSubjectReview{
+		ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.Now()},
+		Status:     authenticationv1.SelfSubjectReviewStatus{UserInfo: userInfo(req.User)},
+	}, nil
 }
 
 func (c Config) reviewToken(ctx context.Context, _ resource.Request, obj runtime.Object, _ resource.Objects) (runtime.Object, error) {

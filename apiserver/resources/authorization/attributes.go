@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -81,17 +82,22 @@ func fieldRequirements(s *authorizationv1.FieldSelectorAttributes) (fields.Requi
 }
 
 func validateSelf(obj runtime.Object) field.ErrorList {
-	s := obj.(*authorizationv1.SelfSubjectAccessReview).Spec
-	return validateOneOf(s.ResourceAttributes, s.NonResourceAttributes)
+	review := obj.(*authorizationv1.SelfSubjectAccessReview)
+	errs := validateOneOf(review.Spec.ResourceAttributes, review.Spec.NonResourceAttributes)
+	return append(errs, noMetadata(review.ObjectMeta, "must be empty")...)
 }
 
 func validateSubject(obj runtime.Object) field.ErrorList {
-	return validateSubjectSpec(&obj.(*authorizationv1.SubjectAccessReview).Spec)
+	review := obj.(*authorizationv1.SubjectAccessReview)
+	return append(validateSubjectSpec(&review.Spec), noMetadata(review.ObjectMeta, "must be empty")...)
 }
 
 func validateLocal(obj runtime.Object) field.ErrorList {
 	review := obj.(*authorizationv1.LocalSubjectAccessReview)
 	errs := validateSubjectSpec(&review.Spec)
+	if m := review.ObjectMeta; len(noMetadata(withoutNamespace(m), "")) > 0 {
+		errs = append(errs, field.Invalid(field.NewPath("metadata"), m, "must be empty except for namespace"))
+	}
 	path := field.NewPath("spec", "resourceAttributes", "namespace")
 	if r := review.Spec.ResourceAttributes; r != nil && r.Namespace != review.Namespace {
 		errs = append(errs, field.Invalid(path, r.Namespace, "must match metadata.namespace"))
@@ -100,6 +106,21 @@ func validateLocal(obj runtime.Object) field.ErrorList {
 		errs = append(errs, field.Invalid(field.NewPath("spec", "nonResourceAttributes"), review.Spec.NonResourceAttributes, "disallowed on this kind of request"))
 	}
 	return errs
+}
+
+// noMetadata: a question has no name and no labels. Who asked it the server says.
+func noMetadata(m metav1.ObjectMeta, message string) field.ErrorList {
+	says := m
+	says.ManagedFields = nil
+	if apiequality.Semantic.DeepEqual(metav1.ObjectMeta{}, says) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(field.NewPath("metadata"), m, message)}
+}
+
+func withoutNamespace(m metav1.ObjectMeta) metav1.ObjectMeta {
+	m.Namespace = ""
+	return m
 }
 
 func validateSubjectSpec(s *authorizationv1.SubjectAccessReviewSpec) field.ErrorList {

@@ -115,8 +115,7 @@ func (c Config) reviewRules(ctx context.Context, req resource.Request, obj runti
 	}
 	if c.Rules == nil {
 		status.Incomplete, status.EvaluationError = true, "the authorizer does not support user rule resolution"
-		review.Status = status
-		return review, nil
+		return &authorizationv1.SelfSubjectRulesReview{Status: status}, nil
 	}
 	rules, paths, incomplete, err := c.Rules.RulesFor(ctx, req.User, review.Spec.Namespace)
 	for _, r := range rules {
@@ -131,8 +130,7 @@ func (c Config) reviewRules(ctx context.Context, req resource.Request, obj runti
 	if err != nil {
 		status.EvaluationError = err.Error()
 	}
-	review.Status = status
-	return review, nil
+	return &authorizationv1.SelfSubjectRulesReview{Status: status}, nil
 }
 
 func subject(s *authorizationv1.SubjectAccessReviewSpec) user.Info {

@@ -62,7 +62,13 @@ func issueToken(ctx context.Context, req resource.Request, request *authenticati
 		return nil, err
 	}
 	account := obj.(*corev1.ServiceAccount)
-	request.Name, request.Namespace = account.Name, account.Namespace
+	if request.UID != "" && request.UID != account.UID {
+		return nil, apierrors.NewConflict(schema.GroupResource{Group: authenticationv1.GroupName, Resource: "TokenRequest"}, req.Name, fmt.Errorf(
+			"the UID in the token request (%s) does not match the UID of the service account (%s)", request.UID, account.UID))
+	}
+	now := time.Now()
+	request.Name, request.Namespace, request.UID = account.Name, account.Namespace, account.UID
+	request.CreationTimestamp = metav1.NewTime(now)
 	if request.Spec.ExpirationSeconds == nil || *request.Spec.ExpirationSeconds == 0 {
 		seconds := int64(defaultTokenSeconds)
 		request.Spec.ExpirationSeconds = &seconds
@@ -82,7 +88,6 @@ func issueToken(ctx context.Context, req resource.Request, request *authenticati
 		audiences = issuer.Audiences()
 		request.Spec.Audiences = audiences
 	}
-	now := time.Now()
 	seconds := *request.Spec.ExpirationSeconds
 	expires := now.Add(time.Duration(seconds) * time.Second)
 	shown := expires
