@@ -34,7 +34,7 @@ func TestValidateClaimStatus(t *testing.T) {
 func TestClaimUpdate(t *testing.T) {
 	claim := func(change ...func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
 		c := &corev1.PersistentVolumeClaim{Spec: corev1.PersistentVolumeClaimSpec{
-			VolumeName: "v", Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{"storage": resource.MustParse("2Gi")}},
+			AccessModes: []corev1.PersistentVolumeAccessMode{"ReadWriteOnce"}, VolumeName: "v", Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{"storage": resource.MustParse("2Gi")}},
 		}}
 		for _, f := range change {
 			f(c)
