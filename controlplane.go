@@ -59,7 +59,9 @@ type ControlPlaneConfig struct {
 	// ServiceAccountIssuer is the name of the cluster in those tokens, a URL; empty
 	// means "https://kubernetes.default.svc.cluster.local".
 	ServiceAccountIssuer string
-	// Admission plugins beside the built-in ones.
+	// Admission plugins beside the built-in ones: the program's own, and those of
+	// upstream's that are off unless one adds them, which are packages below
+	// apiserver/admission.
 	Admission []admission.Plugin
 	// Resources beside the built-in ones: the program's own types.
 	Resources []*resource.Resource
@@ -180,6 +182,10 @@ func (c *ControlPlane) RESTConfig(as user.Info) *rest.Config {
 
 // Client is an administrator's, without a socket.
 func (c *ControlPlane) Client() kubernetes.Interface { return c.admin }
+
+// Authorizer says what a user may do, as every request is asked: for what the program
+// adds, such as admission plugins.
+func (c *ControlPlane) Authorizer() authorizer.Authorizer { return c.config.Authorizer }
 
 // Ready is closed when the API serves and the scheduler and controllers run.
 func (c *ControlPlane) Ready() <-chan struct{} { return c.ready }

@@ -134,12 +134,12 @@ func normalizeClusterIPs(s, old *corev1.Service) {
 	s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
 }
 
-// keepFamilies: a service whose addresses stay keeps the families that go with them.
+// keepFamilies: a service that keeps its number of addresses keeps their families.
 func keepFamilies(s, old *corev1.Service) {
 	if !needsClusterIP(old) || !needsClusterIP(s) {
 		return
 	}
-	if len(s.Spec.IPFamilies) == 0 && slices.Equal(s.Spec.ClusterIPs, old.Spec.ClusterIPs) {
+	if len(s.Spec.IPFamilies) == 0 && len(s.Spec.ClusterIPs) == len(old.Spec.ClusterIPs) {
 		s.Spec.IPFamilies = slices.Clone(old.Spec.IPFamilies)
 	}
 	if s.Spec.IPFamilyPolicy == nil && old.Spec.IPFamilyPolicy != nil {
