@@ -166,13 +166,23 @@ func (c *ControlPlane) assembleCustomResources() error {
 	return err
 }
 
-func (c *ControlPlane) assembleScheduler() error {
+// assembleInformers makes what the parts in this process watch the cluster by.
+func (c *ControlPlane) assembleInformers() error {
 	client, err := c.client(schedulerUser)
 	if err != nil {
 		return err
 	}
 	c.informers = c.server.Informers(client, 0)
-	if c.rolesRead, err = c.roles.Follow(c.informers); err != nil {
+	c.rolesRead, err = c.roles.Follow(c.informers)
+	return err
+}
+
+func (c *ControlPlane) assembleScheduler() error {
+	if c.config.NoScheduler {
+		return nil
+	}
+	client, err := c.client(schedulerUser)
+	if err != nil {
 		return err
 	}
 	c.scheduler, err = scheduler.New(scheduler.Config{
@@ -199,6 +209,12 @@ func (c *ControlPlane) bind(ctx context.Context, bindings []*corev1.Binding) []e
 }
 
 func (c *ControlPlane) assembleControllers() error {
+	if c.config.NoControllers {
+		if len(c.config.Controllers) > 0 {
+			return errors.New("strake: ControlPlaneConfig: Controllers beside NoControllers")
+		}
+		return nil
+	}
 	client, err := c.client(controllerUser)
 	if err != nil {
 		return err

@@ -94,6 +94,9 @@ type ControlPlaneConfig struct {
 	// 0 means upstream's 50 s. Nodes renew their lease every 10 s.
 	NodeGrace time.Duration
 
+	// NoScheduler and NoControllers leave these parts out, for a cluster in which
+	// others do their work, such as upstream's own programs.
+	NoScheduler, NoControllers bool
 	// ScorePlugins are added to the scheduler's profile.
 	ScorePlugins []framework.Weighted
 	// Controllers beside the built-in ones.
@@ -160,7 +163,7 @@ func NewControlPlane(config ControlPlaneConfig) (*ControlPlane, error) {
 		}
 		c.config.Store, c.ownStore = s, true
 	}
-	for _, assemble := range []func() error{c.assembleServer, c.assembleScheduler, c.assembleControllers} {
+	for _, assemble := range []func() error{c.assembleServer, c.assembleInformers, c.assembleScheduler, c.assembleControllers} {
 		if err := assemble(); err != nil {
 			return nil, err
 		}
@@ -214,10 +217,17 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 			c.informers.Shutdown()
 			return nil
 		}},
-		stages.Stage{Name: "controllers", Run: c.runner.Run},
-		stages.Stage{Name: "scheduler", Run: c.scheduler.Run},
-		waitFor("control plane", append(c.rolesRead, c.runner.Ready(), c.scheduler.Ready())...),
 	)
+	ready := c.rolesRead
+	if c.runner != nil {
+		parts = append(parts, stages.Stage{Name: "controllers", Run: c.runner.Run})
+		ready = append(ready, c.runner.Ready())
+	}
+	if c.scheduler != nil {
+		parts = append(parts, stages.Stage{Name: "scheduler", Run: c.scheduler.Run})
+		ready = append(ready, c.scheduler.Ready())
+	}
+	parts = append(parts, waitFor("control plane", ready...))
 	err := stages.Run(ctx, func() { close(c.ready) }, parts...)
 	c.webhooks.Close()
 	if c.ownStore {

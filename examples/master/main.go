@@ -81,6 +81,7 @@ func (m *master) assemble(ctx context.Context, log logr.Logger) error {
 	config := strake.Config{FakeNodes: max(m.flags.FakeNodes, 0)}
 	plane := &config.ControlPlane
 	plane.NodeGrace = m.flags.NodeGrace
+	plane.NoScheduler, plane.NoControllers = m.flags.NoScheduler, m.flags.NoControllers
 	plane.ServiceAccountKey = credentials.Accounts
 	plane.Authenticator, plane.RootCA, plane.Logger = credentials.Authenticator(), credentials.CA.PEM(), log
 	plane.ClientCA, plane.FrontProxy = credentials.CA.PEM(), credentials.FrontProxy()

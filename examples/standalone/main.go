@@ -113,6 +113,7 @@ func (s *standalone) assemble(ctx context.Context) (err error) {
 	config := strake.Config{FakeNodes: max(s.flags.FakeNodes, 0)}
 	plane := &config.ControlPlane
 	plane.NodeGrace = s.flags.NodeGrace
+	plane.NoScheduler, plane.NoControllers = s.flags.NoScheduler, s.flags.NoControllers
 	plane.ServiceAccountKey = credentials.Accounts
 	plane.Authenticator, plane.RootCA, plane.Logger = credentials.Authenticator(), credentials.CA.PEM(), s.log
 	plane.ClientCA, plane.FrontProxy = credentials.CA.PEM(), credentials.FrontProxy()

@@ -30,6 +30,8 @@ type Flags struct {
 	HostnameOverride string
 	NodeIP           string
 	PodCIDR          string
+	NoScheduler      bool
+	NoControllers    bool
 	Verbosity        int
 	Purge            bool
 }
@@ -53,6 +55,8 @@ func (f *Flags) AddControlPlane(fs *pflag.FlagSet) {
 	fs.StringVar(&f.EtcdCA, "etcd-cafile", "", "PEM certificates by which the external etcd is trusted")
 	fs.StringVar(&f.EtcdCert, "etcd-certfile", "", "PEM client certificate for the external etcd")
 	fs.DurationVar(&f.NodeGrace, "node-monitor-grace-period", 50*time.Second, "how long a node may be silent before it is not ready; nodes report every 10 s")
+	fs.BoolVar(&f.NoScheduler, "no-scheduler", false, "leave the scheduler out: another one joins the cluster, perhaps upstream's")
+	fs.BoolVar(&f.NoControllers, "no-controllers", false, "leave the controllers out: another controller manager joins the cluster, perhaps upstream's")
 	fs.StringVar(&f.EtcdKey, "etcd-keyfile", "", "PEM key of that certificate")
 }
 
