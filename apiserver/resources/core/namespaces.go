@@ -39,6 +39,12 @@ func namespaces() *resource.Resource {
 				ns, was := obj.(*corev1.Namespace), old.(*corev1.Namespace)
 				ns.Spec.Finalizers, ns.Status = was.Spec.Finalizers, was.Status
 			},
+			Validate: func(obj runtime.Object) field.ErrorList {
+				path := field.NewPath("spec", "finalizers")
+				return validateFinalizers(obj.(*corev1.Namespace), func(int) *field.Path { return path })
+			},
+			// What an update says of finalizers is not heeded.
+			ValidateChange:           func(_, _ runtime.Object) field.ErrorList { return nil },
 			NameError:                apivalidation.NameIsDNSLabel,
 			AllowUnconditionalUpdate: true,
 			PrepareForDelete: func(obj runtime.Object) {
@@ -67,11 +73,8 @@ func namespaces() *resource.Resource {
 					obj.(*corev1.Namespace).Status = old.(*corev1.Namespace).Status
 				},
 				Validate: func(obj, _ runtime.Object) field.ErrorList {
-					var errs field.ErrorList
-					for i, f := range obj.(*corev1.Namespace).Spec.Finalizers {
-						errs = append(errs, validateFinalizer(string(f), field.NewPath("spec", "finalizers").Index(i))...)
-					}
-					return errs
+					path := field.NewPath("spec", "finalizers")
+					return validateFinalizers(obj.(*corev1.Namespace), path.Index)
 				},
 				ResetFields: statusReset(),
 			}},
@@ -111,10 +114,17 @@ func validateNamespaceStatus(ns *corev1.Namespace) field.ErrorList {
 	return nil
 }
 
-func validateFinalizer(name string, path *field.Path) field.ErrorList {
-	errs := apivalidation.ValidateFinalizerName(name, path)
-	if len(errs) == 0 && !strings.Contains(name, "/") && name != string(corev1.FinalizerKubernetes) {
-		errs = append(errs, field.Invalid(path, name, "name is neither a standard finalizer name nor is it fully qualified"))
+func validateFinalizers(ns *corev1.Namespace, at func(int) *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i, f := range ns.Spec.Finalizers {
+		name, path := string(f), at(i)
+		errs = append(errs, apivalidation.ValidateFinalizerName(name, path)...)
+		if !strings.Contains(name, "/") && !slices.Contains(plainFinalizers, name) {
+			errs = append(errs, field.Invalid(path, name, "name is neither a standard finalizer name nor is it fully qualified"))
+		}
 	}
 	return errs
 }
+
+// plainFinalizers are those whose names have no domain.
+var plainFinalizers = []string{string(corev1.FinalizerKubernetes), metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents}
