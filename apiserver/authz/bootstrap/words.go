@@ -11,7 +11,8 @@ import (
 const (
 	read      = "get list watch"
 	write     = "create delete deletecollection patch update"
-	readWrite = read + " " + write
+	readWrite = "create delete deletecollection get list patch update watch"
+	update    = "update"
 )
 
 // core is the word for the group without a name.
@@ -39,7 +40,7 @@ func urls(verbs, paths string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{Verbs: strings.Fields(verbs), NonResourceURLs: strings.Fields(paths)}
 }
 
-var events = on(core+" events.k8s.io", "events", "create patch update")
+var events = on("core events.k8s.io", "events", "create patch update")
 
 func meta(namespace, name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
