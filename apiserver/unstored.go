@@ -3,9 +3,7 @@ package apiserver
 import (
 	"net/http"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/strake-io/strake/apiserver/admission"
 	"github.com/strake-io/strake/apiserver/codec"
@@ -52,7 +50,7 @@ func (x *exchange) createUnstored() error {
 	}
 	if res.Validate != nil {
 		if errs := res.Validate(obj); len(errs) > 0 {
-			return apierrors.NewInvalid(schema.GroupKind{Group: res.GVK.Group}, "", errs) // as upstream's reviews are named
+			return res.Invalid(write.Name, errs)
 		}
 	}
 	if res.Warnings != nil {

@@ -143,7 +143,7 @@ func (r *Registry) finishCreate(ctx context.Context, w Write, obj runtime.Object
 		errs = res.ValidateAmong(ctx, obj, nil, r.set)
 	}
 	if len(errs) > 0 {
-		return nil, apierrors.NewInvalid(res.GVK.GroupKind(), accessor.GetName(), errs)
+		return nil, res.Invalid(accessor.GetName(), errs)
 	}
 	if res.Warnings != nil {
 		w.warn(res.Warnings(obj, nil))

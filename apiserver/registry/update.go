@@ -162,7 +162,7 @@ func (r *Registry) update(ctx context.Context, w Write, change Change, key strin
 			obj = r.own(w, w.Subresource, old, obj)
 		}
 		if errs := checkManaged(accessor); errs != nil {
-			return nil, nil, apierrors.NewInvalid(res.GVK.GroupKind(), w.Name, errs)
+			return nil, nil, res.Invalid(w.Name, errs)
 		}
 	}
 	if change.Shown == nil {
@@ -278,7 +278,7 @@ func (r *Registry) check(ctx context.Context, w Write, change Change, obj, old r
 		errs = among(ctx, obj, old, r.set)
 	}
 	if len(errs) > 0 {
-		return apierrors.NewInvalid(res.GVK.GroupKind(), w.Name, errs)
+		return res.Invalid(w.Name, errs)
 	}
 	if res.Warnings != nil {
 		w.warn(res.Warnings(obj, old))

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -107,6 +108,9 @@ type Resource struct {
 	// status 201. Default, PrepareForCreate, admission, Validate and Warnings run
 	// before it; the name may be empty and is not checked.
 	Create CreateFunc
+	// InvalidKind is what the errors of validation are said to be about; nil means GVK.
+	// One without a kind names no object either, as upstream has it of reviews.
+	InvalidKind *schema.GroupKind
 	// Computed serves get and list of a resource that is not stored but found out when
 	// it is asked for (component statuses): all there is of it. Verbs must be those
 	// two. The objects are the caller's.
@@ -303,6 +307,27 @@ func (r *Resource) ListGVK() schema.GroupVersionKind {
 		return r.GVK.GroupVersion().WithKind(r.ListKind)
 	}
 	return r.GVK.GroupVersion().WithKind(r.GVK.Kind + "List")
+}
+
+// Invalid is the error of an object that validation finds fault with. What errs say
+// twice, the error says once.
+func (r *Resource) Invalid(name string, errs field.ErrorList) error {
+	kind := r.GVK.GroupKind()
+	if r.InvalidKind != nil {
+		kind = *r.InvalidKind
+	}
+	if kind.Kind == "" {
+		name = ""
+	}
+	said := make(map[string]bool, len(errs))
+	once := errs[:0:0]
+	for _, err := range errs {
+		if text := err.Error(); !said[text] {
+			said[text] = true
+			once = append(once, err)
+		}
+	}
+	return apierrors.NewInvalid(kind, name, once)
 }
 
 // GroupVersionResource names the resource in full.

@@ -3,7 +3,6 @@ package apps
 import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -76,10 +75,10 @@ func validateStatefulTemplate(spec *appsv1.StatefulSetSpec, check statefulCheck,
 		}
 		if check.template {
 			errs = append(errs, podspec.ValidateTemplate(template, at)...)
+		} else {
+			errs = append(errs, rules.Labels(template.Labels, at.Child("labels"))...)
+			errs = append(errs, apivalidation.ValidateAnnotations(template.Annotations, at.Child("annotations"))...)
 		}
-		// Upstream says these twice.
-		errs = append(errs, rules.Labels(template.Labels, at.Child("labels"))...)
-		errs = append(errs, apivalidation.ValidateAnnotations(template.Annotations, at.Child("annotations"))...)
 	}
 	if template.Spec.RestartPolicy != corev1.RestartPolicyAlways {
 		errs = append(errs, field.NotSupported(at.Child("spec", "restartPolicy"), template.Spec.RestartPolicy, []corev1.RestartPolicy{corev1.RestartPolicyAlways}))
@@ -161,9 +160,7 @@ func validateStatefulSetUpdate(s, old *appsv1.StatefulSet) field.ErrorList {
 	check := statefulCheck{template: len(validateStatefulSet(&old.Spec, statefulCheck{template: true}, path)) == 0}
 	errs := validateStatefulSet(&s.Spec, check, path)
 	errs = append(errs, rules.Immutable(s.Spec.Selector, old.Spec.Selector, path.Child("selector"))...)
-	if !apiequality.Semantic.DeepEqual(s.Spec.VolumeClaimTemplates, old.Spec.VolumeClaimTemplates) {
-		errs = append(errs, field.Invalid(path.Child("volumeClaimTemplates"), rules.Internal(s.Spec.VolumeClaimTemplates), apivalidation.FieldImmutableErrorMsg))
-	}
+	errs = append(errs, rules.ImmutableInternal(s.Spec.VolumeClaimTemplates, old.Spec.VolumeClaimTemplates, path.Child("volumeClaimTemplates"))...)
 	errs = append(errs, rules.Immutable(s.Spec.ServiceName, old.Spec.ServiceName, path.Child("serviceName"))...)
 	return append(errs, rules.Immutable(s.Spec.PodManagementPolicy, old.Spec.PodManagementPolicy, path.Child("podManagementPolicy"))...)
 }

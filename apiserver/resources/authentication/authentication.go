@@ -50,8 +50,9 @@ func reviewSelf(_ context.Context, req resource.Request, obj runtime.Object, _ r
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("not a SelfSubjectReview: %#v", obj))
 	}
 	if req.User == nil {
-		return nil, apierrors.NewBadRequest("no user found for request")
+		return nil, apierrors.NewBadRequest("no user present on request")
 	}
+	// Nothing of what was sent comes back.
 	return &authenticationv1.SelfSubjectReview{
 		ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.Now()},
 		Status:     authenticationv1.SelfSubjectReviewStatus{UserInfo: userInfo(req.User)},
@@ -66,7 +67,8 @@ func (c Config) reviewToken(ctx context.Context, _ resource.Request, obj runtime
 	if review.Spec.Token == "" {
 		return nil, apierrors.NewBadRequest("token is required for TokenReview in authentication")
 	}
-	review.Status = authenticationv1.TokenReviewStatus{}
+	// The rest of a status that was sent comes back, but says nothing without this.
+	review.Status.Authenticated = false
 	// A request with a blank token has none and is the anonymous user's, who is
 	// nobody's word for anything.
 	if c.Authenticator == nil || strings.TrimSpace(review.Spec.Token) == "" {

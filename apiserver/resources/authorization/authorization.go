@@ -9,6 +9,7 @@ import (
 	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -31,7 +32,8 @@ func Resources(cfg Config) []*resource.Resource {
 		return &resource.Resource{
 			GVK: authorizationv1.SchemeGroupVersion.WithKind(kind), Plural: plural, Singular: singular, Namespaced: namespaced,
 			New: empty, Verbs: []string{"create"}, Create: create,
-			Strategy: resource.Strategy{Validate: validate},
+			Strategy:    resource.Strategy{Validate: validate},
+			InvalidKind: &schema.GroupKind{Group: authorizationv1.GroupName},
 		}
 	}
 	return []*resource.Resource{
@@ -75,14 +77,14 @@ func (c Config) reviewLocal(ctx context.Context, req resource.Request, obj runti
 	if req.Namespace == "" {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("namespace is required on this type: %v", req.Namespace))
 	}
-	if review.Spec.ResourceAttributes == nil || review.Spec.ResourceAttributes.Namespace != req.Namespace {
+	if review.Namespace != req.Namespace {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("spec.resourceAttributes.namespace must match namespace: %v", req.Namespace))
 	}
 	review.Status = c.decide(ctx, attributes(subject(&review.Spec), review.Spec.ResourceAttributes, review.Spec.NonResourceAttributes))
 	return review, nil
 }
 
-func (c Config) decide(ctx context.Context, a authorizer.Attributes) authorizationv1.SubjectAccessReviewStatus {
+func (c Config) decide(ctx context.Context, a authorizer.AttributesRecord) authorizationv1.SubjectAccessReviewStatus {
 	if c.Authorizer == nil {
 		return authorizationv1.SubjectAccessReviewStatus{EvaluationError: "no authorizer is configured"}
 	}
@@ -92,9 +94,7 @@ func (c Config) decide(ctx context.Context, a authorizer.Attributes) authorizati
 		Denied:  decision == authorizer.DecisionDeny,
 		Reason:  reason,
 	}
-	if err != nil {
-		status.EvaluationError = err.Error()
-	}
+	status.EvaluationError = evaluationError(err, a)
 	return status
 }
 
@@ -130,6 +130,7 @@ func (c Config) reviewRules(ctx context.Context, req resource.Request, obj runti
 	if err != nil {
 		status.EvaluationError = err.Error()
 	}
+	// Nothing of what was sent comes back.
 	return &authorizationv1.SelfSubjectRulesReview{Status: status}, nil
 }
 

@@ -14,9 +14,8 @@ func validateMetric(m *autoscalingv2.MetricSpec, l leniency, path *field.Path) f
 	if m.Type == "" {
 		errs = append(errs, field.Required(path.Child("type"), "must specify a metric source type"))
 	}
-	unknown := rules.OneOf(m.Type, path.Child("type"), autoscalingv2.ContainerResourceMetricSourceType, autoscalingv2.ExternalMetricSourceType,
-		autoscalingv2.ObjectMetricSourceType, autoscalingv2.PodsMetricSourceType, autoscalingv2.ResourceMetricSourceType)
-	errs = append(errs, unknown...)
+	errs = append(errs, rules.OneOf(m.Type, path.Child("type"), autoscalingv2.ContainerResourceMetricSourceType, autoscalingv2.ExternalMetricSourceType,
+		autoscalingv2.ObjectMetricSourceType, autoscalingv2.PodsMetricSourceType, autoscalingv2.ResourceMetricSourceType)...)
 	// In upstream's order: of several sources the first is looked into.
 	sources := []struct {
 		name, of string
@@ -61,9 +60,6 @@ func validateMetric(m *autoscalingv2.MetricSpec, l leniency, path *field.Path) f
 		if s.of != string(m.Type) && s.set && set > 1 {
 			errs = append(errs, field.Forbidden(path.Child(s.name), "must populate the given metric source only"))
 		}
-	}
-	if m.Type != "" {
-		errs = append(errs, unknown...) // upstream says it twice
 	}
 	return errs
 }

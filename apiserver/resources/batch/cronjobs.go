@@ -77,6 +77,7 @@ func cronJobs() *resource.Resource {
 func defaultCronJob(c *batchv1.CronJob) {
 	s := &c.Spec
 	podspec.DefaultTemplate(&s.JobTemplate.Spec.Template)
+	defaultConditions(s.JobTemplate.Spec.PodFailurePolicy)
 	if s.ConcurrencyPolicy == "" {
 		s.ConcurrencyPolicy = batchv1.AllowConcurrent
 	}

@@ -40,7 +40,7 @@ func jobs() *resource.Resource {
 				halves.Update(req, obj, old)
 			},
 			Validate:       typed.Validate(validateJob),
-			ValidateUpdate: typed.Change(validateJobUpdate),
+			ValidateChange: typed.Change(validateJobUpdate),
 			NameError:      apivalidation.NameIsDNSSubdomain,
 			Warnings: typed.Warnings(func(j, old *batchv1.Job) []string {
 				var out []string
@@ -90,11 +90,9 @@ func defaultJob(j *batchv1.Job) {
 		setDefault(&s.BackoffLimit, math.MaxInt32)
 	}
 	setDefault(&s.BackoffLimit, 6)
-	if len(s.Template.Labels) > 0 && len(j.Labels) == 0 {
-		j.Labels = map[string]string{}
-		for k, v := range s.Template.Labels {
-			j.Labels[k] = v
-		}
+	if s.Template.Labels != nil && len(j.Labels) == 0 {
+		// One map, as with upstream: what is generated for the pods is the job's too.
+		j.Labels = s.Template.Labels
 	}
 	setDefault(&s.CompletionMode, batchv1.NonIndexedCompletion)
 	setDefault(&s.Suspend, false)
@@ -104,9 +102,17 @@ func defaultJob(j *batchv1.Job) {
 		return
 	}
 	setDefault(&s.PodReplacementPolicy, batchv1.Failed)
-	for i := range s.PodFailurePolicy.Rules {
-		for k := range s.PodFailurePolicy.Rules[i].OnPodConditions {
-			if c := &s.PodFailurePolicy.Rules[i].OnPodConditions[k]; c.Status == "" {
+	defaultConditions(s.PodFailurePolicy)
+}
+
+// defaultConditions: a condition that a rule looks for is one that is true.
+func defaultConditions(p *batchv1.PodFailurePolicy) {
+	if p == nil {
+		return
+	}
+	for i := range p.Rules {
+		for k := range p.Rules[i].OnPodConditions {
+			if c := &p.Rules[i].OnPodConditions[k]; c.Status == "" {
 				c.Status = corev1.ConditionTrue
 			}
 		}

@@ -28,13 +28,22 @@ const (
 )
 
 func validateJob(j *batchv1.Job) field.ErrorList {
+	errs := validateSelected(j)
+	if j.Spec.Selector != nil {
+		errs = append(errs, validateGenerated(j, field.NewPath("spec"))...)
+	}
+	return errs
+}
+
+// validateSelected checks a job but for what was generated for it, which is looked
+// at once, when it is created.
+func validateSelected(j *batchv1.Job) field.ErrorList {
 	path := field.NewPath("spec")
 	errs := validateJobSpec(&j.Spec, path)
 	if j.Spec.Selector == nil {
 		errs = append(errs, field.Required(path.Child("selector"), ""))
 	} else {
 		errs = append(errs, rules.Selector(j.Spec.Selector, path.Child("selector"))...)
-		errs = append(errs, validateGenerated(j, path)...)
 	}
 	if selector, err := metav1.LabelSelectorAsSelector(j.Spec.Selector); err == nil && !selector.Matches(labels.Set(j.Spec.Template.Labels)) {
 		errs = append(errs, field.Invalid(path.Child("template", "metadata", "labels"), j.Spec.Template.Labels, "`selector` does not match template `labels`"))
@@ -97,7 +106,7 @@ func validateJobSpec(s *batchv1.JobSpec, path *field.Path) field.ErrorList {
 		at := path.Child("managedBy")
 		errs = append(errs, validation.IsDomainPrefixedPath(at, *s.ManagedBy)...)
 		if len(*s.ManagedBy) > maxManagedBy {
-			errs = append(errs, field.TooLongMaxLength(at, *s.ManagedBy, maxManagedBy))
+			errs = append(errs, field.TooLong(at, "", maxManagedBy))
 		}
 	}
 	errs = append(errs, validateCompletionMode(s, path)...)
@@ -116,8 +125,10 @@ func validateJobSpec(s *batchv1.JobSpec, path *field.Path) field.ErrorList {
 	}
 	errs = append(errs, podspec.ValidateTemplate(&s.Template, path.Child("template"))...)
 	switch at, policy := path.Child("template", "spec", "restartPolicy"), s.Template.Spec.RestartPolicy; {
-	case policy != corev1.RestartPolicyOnFailure && policy != corev1.RestartPolicyNever:
+	case policy == corev1.RestartPolicyAlways || policy == "":
 		errs = append(errs, field.Required(at, fmt.Sprintf("valid values: %q, %q", corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)))
+	case policy != corev1.RestartPolicyOnFailure && policy != corev1.RestartPolicyNever:
+		errs = append(errs, field.NotSupported(at, policy, []corev1.RestartPolicy{corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever}))
 	case policy != corev1.RestartPolicyNever && s.PodFailurePolicy != nil:
 		errs = append(errs, field.Invalid(at, policy, fmt.Sprintf("only %q is supported when podFailurePolicy is specified", corev1.RestartPolicyNever)))
 	}
@@ -132,13 +143,15 @@ func validateCompletionMode(s *batchv1.JobSpec, path *field.Path) field.ErrorLis
 	invalid := func(name string, value *int32, message string) {
 		errs = append(errs, field.Invalid(path.Child(name), *value, message))
 	}
-	if !indexed(s) {
+	if ptr.Deref(s.CompletionMode, batchv1.NonIndexedCompletion) == batchv1.NonIndexedCompletion {
 		if s.BackoffLimitPerIndex != nil {
 			invalid("backoffLimitPerIndex", s.BackoffLimitPerIndex, "requires indexed completion mode")
 		}
 		if s.MaxFailedIndexes != nil {
 			invalid("maxFailedIndexes", s.MaxFailedIndexes, "requires indexed completion mode")
 		}
+	}
+	if !indexed(s) {
 		return errs
 	}
 	if s.Completions == nil {
@@ -170,30 +183,28 @@ func validateCompletionMode(s *batchv1.JobSpec, path *field.Path) field.ErrorLis
 
 func validateJobUpdate(j, old *batchv1.Job) field.ErrorList {
 	path, now, was := field.NewPath("spec"), &j.Spec, &old.Spec
-	errs := validateCompletionsUpdate(now, was, path)
+	errs := append(validateSelected(j), validateCompletionsUpdate(now, was, path)...)
 	errs = append(errs, rules.Immutable(now.Selector, was.Selector, path.Child("selector"))...)
 	errs = append(errs, validateJobTemplateUpdate(j, old, path.Child("template"))...)
 	errs = append(errs, rules.Immutable(now.CompletionMode, was.CompletionMode, path.Child("completionMode"))...)
-	errs = append(errs, rules.Immutable(now.PodFailurePolicy, was.PodFailurePolicy, path.Child("podFailurePolicy"))...)
+	errs = append(errs, rules.ImmutableInternal(now.PodFailurePolicy, was.PodFailurePolicy, path.Child("podFailurePolicy"))...)
 	errs = append(errs, rules.Immutable(now.BackoffLimitPerIndex, was.BackoffLimitPerIndex, path.Child("backoffLimitPerIndex"))...)
 	errs = append(errs, rules.Immutable(now.ManagedBy, was.ManagedBy, path.Child("managedBy"))...)
-	return append(errs, rules.Immutable(now.SuccessPolicy, was.SuccessPolicy, path.Child("successPolicy"))...)
+	return append(errs, rules.ImmutableInternal(now.SuccessPolicy, was.SuccessPolicy, path.Child("successPolicy"))...)
 }
 
 // validateCompletionsUpdate: an indexed job may grow and shrink while it runs all
 // its indexes at once.
 func validateCompletionsUpdate(now, was *batchv1.JobSpec, path *field.Path) field.ErrorList {
 	at := path.Child("completions")
-	if !indexed(now) || !indexed(was) {
+	if !indexed(now) {
 		return rules.Immutable(now.Completions, was.Completions, at)
 	}
-	if apiequality.Semantic.DeepEqual(now.Completions, was.Completions) {
+	// An indexed job without completions is found fault with elsewhere.
+	if apiequality.Semantic.DeepEqual(now.Completions, was.Completions) || now.Completions == nil {
 		return nil
 	}
-	if now.Completions == nil || was.Completions == nil {
-		return rules.Immutable(now.Completions, was.Completions, at)
-	}
-	if *now.Completions != ptr.Deref(now.Parallelism, -1) || *was.Completions != ptr.Deref(was.Parallelism, -1) {
+	if *now.Completions != ptr.Deref(now.Parallelism, -1) {
 		return field.ErrorList{field.Invalid(at, now.Completions, fmt.Sprintf("can only be modified in tandem with %s", path.Child("parallelism").String()))}
 	}
 	return nil

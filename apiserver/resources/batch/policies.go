@@ -43,7 +43,7 @@ func validateFailurePolicy(s *batchv1.JobSpec, path *field.Path) field.ErrorList
 }
 
 func validateFailureRule(s *batchv1.JobSpec, r *batchv1.PodFailurePolicyRule, names map[string]bool, path *field.Path) field.ErrorList {
-	errs := rules.Enum(r.Action, path.Child("action"),
+	errs := oneOf(r.Action, path.Child("action"),
 		batchv1.PodFailurePolicyActionCount, batchv1.PodFailurePolicyActionFailIndex, batchv1.PodFailurePolicyActionFailJob, batchv1.PodFailurePolicyActionIgnore)
 	if r.Action == batchv1.PodFailurePolicyActionFailIndex && s.BackoffLimitPerIndex == nil {
 		errs = append(errs, field.Invalid(path.Child("action"), r.Action, "requires the backoffLimitPerIndex to be set"))
@@ -58,7 +58,7 @@ func validateFailureRule(s *batchv1.JobSpec, r *batchv1.PodFailurePolicyRule, na
 		}
 		for i, p := range r.OnPodConditions {
 			errs = append(errs, rules.Matches(p.Type, at.Index(i).Child("type"), validation.IsQualifiedName(string(p.Type)))...)
-			errs = append(errs, rules.Enum(p.Status, at.Index(i).Child("status"), corev1.ConditionFalse, corev1.ConditionTrue, corev1.ConditionUnknown)...)
+			errs = append(errs, oneOf(p.Status, at.Index(i).Child("status"), corev1.ConditionFalse, corev1.ConditionTrue, corev1.ConditionUnknown)...)
 		}
 	}
 	switch both := r.OnExitCodes != nil && len(r.OnPodConditions) > 0; {
@@ -70,17 +70,25 @@ func validateFailureRule(s *batchv1.JobSpec, r *batchv1.PodFailurePolicyRule, na
 	return errs
 }
 
+// oneOf is rules.Enum, but a missing value is told what it may be.
+func oneOf[T ~string](value T, path *field.Path, allowed ...T) field.ErrorList {
+	if value == "" {
+		return field.ErrorList{field.Required(path, fmt.Sprintf("valid values: %q", allowed))}
+	}
+	return rules.OneOf(value, path, allowed...)
+}
+
 func validateExitCodes(r *batchv1.PodFailurePolicyOnExitCodesRequirement, names map[string]bool, path *field.Path) field.ErrorList {
-	errs := rules.Enum(r.Operator, path.Child("operator"), batchv1.PodFailurePolicyOnExitCodesOpIn, batchv1.PodFailurePolicyOnExitCodesOpNotIn)
+	errs := oneOf(r.Operator, path.Child("operator"), batchv1.PodFailurePolicyOnExitCodesOpIn, batchv1.PodFailurePolicyOnExitCodesOpNotIn)
 	if r.ContainerName != nil && !names[*r.ContainerName] {
 		errs = append(errs, field.Invalid(path.Child("containerName"), *r.ContainerName, "must be one of the container or initContainer names in the pod template"))
 	}
 	at := path.Child("values")
 	switch n := len(r.Values); {
 	case n == 0:
-		return append(errs, field.Invalid(at, r.Values, exitCodeValuesNeeded))
+		errs = append(errs, field.Invalid(at, r.Values, exitCodeValuesNeeded))
 	case n > maxExitCodes:
-		return append(errs, field.TooMany(at, n, maxExitCodes))
+		errs = append(errs, field.TooMany(at, n, maxExitCodes))
 	}
 	seen := map[int32]bool{}
 	for i, v := range r.Values {
@@ -101,12 +109,12 @@ func validateExitCodes(r *batchv1.PodFailurePolicyOnExitCodesRequirement, names 
 func validateSuccessPolicy(s *batchv1.JobSpec, path *field.Path) field.ErrorList {
 	at := path.Child("successPolicy")
 	if !indexed(s) {
-		return field.ErrorList{field.Invalid(at, s.SuccessPolicy, "requires indexed completion mode")}
+		return field.ErrorList{field.Invalid(at, rules.Internal(s.SuccessPolicy), "requires indexed completion mode")}
 	}
 	var errs field.ErrorList
 	switch n := len(s.SuccessPolicy.Rules); {
 	case n == 0:
-		errs = append(errs, field.Required(at.Child("rules"), "at least one rules must be specified"))
+		errs = append(errs, field.Required(at.Child("rules"), "at least one rules must be specified when the successPolicy is specified"))
 	case n > maxPolicyRules:
 		errs = append(errs, field.TooMany(at.Child("rules"), n, maxPolicyRules))
 	}
@@ -115,19 +123,16 @@ func validateSuccessPolicy(s *batchv1.JobSpec, path *field.Path) field.ErrorList
 		at := at.Child("rules").Index(i)
 		if r.SucceededCount == nil && r.SucceededIndexes == nil {
 			errs = append(errs, field.Required(at, "at least one of succeededCount or succeededIndexes must be specified"))
-			continue
 		}
-		total := completions
+		var total int32
 		if r.SucceededIndexes != nil {
 			where := at.Child("succeededIndexes")
 			if len(*r.SucceededIndexes) > maxSucceededIndexes {
 				errs = append(errs, field.TooLong(where, "", maxSucceededIndexes))
-				continue
 			}
 			n, err := countIndexes(*r.SucceededIndexes, completions)
 			if err != nil {
-				errs = append(errs, field.Invalid(where, *r.SucceededIndexes, fmt.Sprintf("error parsing succeededIndexes: %s", err.Error())))
-				continue
+				n, errs = 0, append(errs, field.Invalid(where, *r.SucceededIndexes, fmt.Sprintf("error parsing succeededIndexes: %s", err.Error())))
 			}
 			total = n
 		}

@@ -25,6 +25,10 @@ func Resources() []*resource.Resource {
 		New:     func() runtime.Object { return &coordinationv1.Lease{} },
 		NewList: func() runtime.Object { return &coordinationv1.LeaseList{} },
 		Strategy: resource.Strategy{
+			PrepareForCreate: func(_ resource.Request, obj runtime.Object) { dropDisabled(&obj.(*coordinationv1.Lease).Spec, nil) },
+			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
+				dropDisabled(&obj.(*coordinationv1.Lease).Spec, &old.(*coordinationv1.Lease).Spec)
+			},
 			Validate: func(obj runtime.Object) field.ErrorList {
 				return validateLease(&obj.(*coordinationv1.Lease).Spec, field.NewPath("spec"))
 			},
@@ -43,6 +47,17 @@ func Resources() []*resource.Resource {
 	}}
 }
 
+// dropDisabled clears what v1.37 does not serve by default, coordinated leader
+// election; old is nil on create.
+func dropDisabled(s, old *coordinationv1.LeaseSpec) {
+	if old == nil || old.Strategy == nil {
+		s.Strategy = nil
+	}
+	if old == nil || old.PreferredHolder == nil {
+		s.PreferredHolder = nil
+	}
+}
+
 func validateLease(s *coordinationv1.LeaseSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if d := s.LeaseDurationSeconds; d != nil && *d <= 0 {
@@ -55,7 +70,7 @@ func validateLease(s *coordinationv1.LeaseSpec, path *field.Path) field.ErrorLis
 		errs = append(errs, rules.OneOf(*s.Strategy, path.Child("strategy"), coordinationv1.OldestEmulationVersion)...)
 	}
 	if s.PreferredHolder != nil && *s.PreferredHolder != "" && (s.Strategy == nil || *s.Strategy == "") {
-		errs = append(errs, field.Forbidden(path.Child("preferredHolder"), "may only be specified when `strategy` is defined"))
+		errs = append(errs, field.Forbidden(path.Child("preferredHolder"), "may only be specified if `strategy` is defined"))
 	}
 	return errs
 }

@@ -30,7 +30,9 @@ func events(ttl time.Duration) *resource.Resource {
 		New:     func() runtime.Object { return &corev1.Event{} },
 		NewList: func() runtime.Object { return &corev1.EventList{} },
 		Strategy: resource.Strategy{
-			Validate:                 func(obj runtime.Object) field.ErrorList { return validateEvent(obj.(*corev1.Event)) },
+			Validate: func(obj runtime.Object) field.ErrorList {
+				return ValidateEvent(obj.(*corev1.Event), "reportingComponent")
+			},
 			NameError:                path.ValidatePathSegmentName,
 			AllowCreateOnUpdate:      true,
 			AllowUnconditionalUpdate: true,
@@ -43,9 +45,10 @@ func events(ttl time.Duration) *resource.Resource {
 	}
 }
 
-// validateEvent is lenient, as old recorders need it: only an event with an
-// eventTime, which new recorders send, must be complete.
-func validateEvent(e *corev1.Event) field.ErrorList {
+// ValidateEvent is lenient, as old recorders need it: only an event with an
+// eventTime, which new recorders send, must be complete. Both groups' events are held to it;
+// controller is what the group calls the field that names who reports.
+func ValidateEvent(e *corev1.Event, controller string) field.ErrorList {
 	var errs field.ErrorList
 	involved := field.NewPath("involvedObject", "namespace")
 	const mismatch = "does not match event.namespace"
@@ -60,12 +63,12 @@ func validateEvent(e *corev1.Event) field.ErrorList {
 		if ns == "" && e.Namespace != metav1.NamespaceDefault && e.Namespace != metav1.NamespaceSystem {
 			errs = append(errs, field.Invalid(involved, ns, mismatch))
 		}
-		errs = append(errs, validateReporter(e, "reportingController")...)
+		errs = append(errs, validateReporter(e, controller)...)
 		if len(e.Message) > eventNoteChars {
 			errs = append(errs, field.Invalid(field.NewPath("message"), "", fmt.Sprintf("can have at most %v characters", eventNoteChars)))
 		}
 	}
-	return append(errs, rules.Matches(e.Namespace, field.NewPath("namespace"), validation.IsDNS1123Subdomain(e.Namespace))...)
+	return errs
 }
 
 func validateReporter(e *corev1.Event, controller string) field.ErrorList {

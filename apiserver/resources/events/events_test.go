@@ -28,21 +28,41 @@ func TestConversionKeepsEverything(t *testing.T) {
 func TestValidate(t *testing.T) {
 	e := &eventsv1.Event{ObjectMeta: metav1.ObjectMeta{Name: "e", Namespace: "ns"}}
 	var got []string
-	for _, err := range validate(e) {
+	for _, err := range validateNew(e) {
 		got = append(got, err.Error())
 	}
 	want := []string{
+		`involvedObject.namespace: Invalid value: "": does not match event.namespace`,
 		"eventTime: Required value",
-		`regarding.namespace: Invalid value: "": does not match event.namespace`,
-		"type: Required value",
-		"reportingController: Required value",
-		"reportingController: Invalid value: \"\": name part must be non-empty",
-		"reportingController: Invalid value: \"\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
-		"reportingInstance: Required value",
-		"action: Required value",
-		"reason: Required value",
+		`type: Invalid value: "": has invalid value: `,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("an empty event (-want +got):\n%s", diff)
+	}
+}
+
+func TestValidateChange(t *testing.T) {
+	at := metav1.NewMicroTime(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	old := &eventsv1.Event{
+		ObjectMeta: metav1.ObjectMeta{Name: "e", Namespace: "ns"}, EventTime: at, Regarding: corev1.ObjectReference{Namespace: "ns"},
+		ReportingController: "c", ReportingInstance: "i", Action: "a", Reason: "r", Note: "n", Type: "Normal",
+	}
+	e := old.DeepCopy()
+	e.Series = &eventsv1.EventSeries{Count: 2, LastObservedTime: at}
+	if errs := validateChange(e, old); len(errs) > 0 {
+		t.Errorf("an event gains a series: %v", errs)
+	}
+	e.Note, e.Regarding.Name, e.Series.Count = "m", "x", 1
+	var got []string
+	for _, err := range validateChange(e, old) {
+		got = append(got, err.Error())
+	}
+	want := []string{
+		`series.count: Invalid value: "": should be at least 2`,
+		`involvedObject: Invalid value: {"Kind":"","Namespace":"ns","Name":"x","UID":"","APIVersion":"","ResourceVersion":"","FieldPath":""}: field is immutable`,
+		`message: Invalid value: "m": field is immutable`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("errors (-want +got):\n%s", diff)
 	}
 }

@@ -47,7 +47,7 @@ func condition[T ~string](kind T, seen map[T]bool, path *field.Path) field.Error
 	}
 	seen[kind] = true
 	if kind == "" {
-		errs = append(errs, field.Required(path.Child("type"), "must not be empty"))
+		errs = append(errs, field.Required(path.Child("type"), ""))
 	}
 	return errs
 }

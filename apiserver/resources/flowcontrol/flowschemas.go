@@ -71,7 +71,7 @@ func validateSchemaSpec(name string, spec *flowcontrolv1.FlowSchemaSpec, path *f
 			flowcontrolv1.FlowDistinguisherMethodByNamespaceType, flowcontrolv1.FlowDistinguisherMethodByUserType,
 		}
 		if m.Type != allowed[0] && m.Type != allowed[1] {
-			errs = append(errs, field.NotSupported(path.Child("distinguisherMethod", "type"), m, allowed))
+			errs = append(errs, field.NotSupported(path.Child("distinguisherMethod", "type"), rules.Internal(m), allowed))
 		}
 	}
 	level := path.Child("priorityLevelConfiguration", "name")

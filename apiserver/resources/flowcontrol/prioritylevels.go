@@ -15,6 +15,7 @@ import (
 
 	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/apiserver/resources/columns"
+	"github.com/strake-io/strake/apiserver/resources/rules"
 	"github.com/strake-io/strake/apiserver/resources/typed"
 )
 
@@ -119,25 +120,46 @@ func validateLevelSpec(name string, spec *flowcontrolv1.PriorityLevelConfigurati
 	if (name == flowcontrolv1.PriorityLevelConfigurationNameExempt) != (spec.Type == exempt) {
 		errs = append(errs, field.Invalid(path.Child("type"), spec.Type, "type must be 'Exempt' if and only if name is 'exempt'"))
 	}
+	errs = append(errs, validateUnions(spec, path)...)
 	switch spec.Type {
 	case exempt:
-		if spec.Limited != nil {
-			errs = append(errs, field.Forbidden(path.Child("limited"), "must be nil if the type is not Limited"))
-		}
 		if e := spec.Exempt; e != nil {
 			errs = append(errs, validateShares(e.NominalConcurrencyShares, path.Child("exempt"))...)
 			errs = append(errs, validatePercent(e.LendablePercent, path.Child("exempt"))...)
 		}
 	case limited:
-		if spec.Exempt != nil {
-			errs = append(errs, field.Forbidden(path.Child("exempt"), "must be nil if the type is Limited"))
+		if spec.Limited != nil {
+			errs = append(errs, validateLimited(spec.Limited, path.Child("limited"))...)
 		}
-		if spec.Limited == nil {
-			return append(errs, field.Required(path.Child("limited"), "must not be empty when type is Limited"))
-		}
-		errs = append(errs, validateLimited(spec.Limited, path.Child("limited"))...)
 	default:
-		errs = append(errs, field.NotSupported(path.Child("type"), spec.Type, []flowcontrolv1.PriorityLevelEnablement{exempt, limited}))
+		errs = append(errs, rules.Enum(spec.Type, path.Child("type"), exempt, limited)...)
+	}
+	return errs
+}
+
+// validateUnions: each type has the one member that is its own; an exempt level's
+// may be left out.
+func validateUnions(spec *flowcontrolv1.PriorityLevelConfigurationSpec, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if spec.Exempt != nil && spec.Type != flowcontrolv1.PriorityLevelEnablementExempt {
+		errs = append(errs, field.Forbidden(path.Child("exempt"), ""))
+	}
+	at := path.Child("limited")
+	switch is := spec.Type == flowcontrolv1.PriorityLevelEnablementLimited; {
+	case is && spec.Limited == nil:
+		errs = append(errs, field.Required(at, ""))
+	case !is && spec.Limited != nil:
+		errs = append(errs, field.Forbidden(at, ""))
+	}
+	if spec.Limited == nil {
+		return errs
+	}
+	response, at := &spec.Limited.LimitResponse, at.Child("limitResponse", "queuing")
+	switch is := response.Type == flowcontrolv1.LimitResponseTypeQueue; {
+	case is && response.Queuing == nil:
+		errs = append(errs, field.Required(at, ""))
+	case !is && response.Queuing != nil:
+		errs = append(errs, field.Forbidden(at, ""))
 	}
 	return errs
 }
@@ -161,19 +183,12 @@ func validateLimited(l *flowcontrolv1.LimitedPriorityLevelConfiguration, path *f
 	response, queuing := path.Child("limitResponse"), path.Child("limitResponse", "queuing")
 	switch r := l.LimitResponse; r.Type {
 	case flowcontrolv1.LimitResponseTypeReject:
-		if r.Queuing != nil {
-			errs = append(errs, field.Forbidden(queuing, "must be nil if limited.limitResponse.type is not Limited"))
-		}
 	case flowcontrolv1.LimitResponseTypeQueue:
-		if r.Queuing == nil {
-			errs = append(errs, field.Required(queuing, "must not be empty if limited.limitResponse.type is Limited"))
-		} else {
+		if r.Queuing != nil {
 			errs = append(errs, validateQueuing(r.Queuing, queuing)...)
 		}
 	default:
-		errs = append(errs, field.NotSupported(response.Child("type"), r.Type, []flowcontrolv1.LimitResponseType{
-			flowcontrolv1.LimitResponseTypeQueue, flowcontrolv1.LimitResponseTypeReject,
-		}))
+		errs = append(errs, rules.Enum(r.Type, response.Child("type"), flowcontrolv1.LimitResponseTypeQueue, flowcontrolv1.LimitResponseTypeReject)...)
 	}
 	errs = append(errs, validatePercent(l.LendablePercent, path)...)
 	if n := ptr.Deref(l.BorrowingLimitPercent, 0); n < 0 {

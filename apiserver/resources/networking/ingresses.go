@@ -174,7 +174,7 @@ func validateBackend(b *networkingv1.IngressBackend, at *field.Path) field.Error
 	if b.Service.Name == "" {
 		errs = append(errs, field.Required(at.Child("service", "name"), ""))
 	} else {
-		errs = append(errs, rules.Matches(b.Service.Name, at.Child("service", "name"), apivalidation.NameIsDNS1035Label(b.Service.Name, false))...)
+		errs = append(errs, rules.Matches(b.Service.Name, at.Child("service", "name"), apivalidation.NameIsDNSLabel(b.Service.Name, false))...)
 	}
 	switch port := b.Service.Port; {
 	case port.Name != "" && port.Number != 0:
@@ -316,7 +316,7 @@ func validateIngressClass(s *networkingv1.IngressClassSpec, at *field.Path) fiel
 	}
 	errs = append(errs, rules.OneOf(*p.Scope, where.Child("scope"), cluster, namespaced)...)
 	switch {
-	case *p.Scope == namespaced && ptr.Deref(p.Namespace, "") == "":
+	case *p.Scope == namespaced && p.Namespace == nil:
 		errs = append(errs, field.Required(where.Child("namespace"), "`parameters.scope` is set to 'Namespace'"))
 	case *p.Scope == namespaced:
 		errs = append(errs, rules.Label(*p.Namespace, where.Child("namespace"))...)

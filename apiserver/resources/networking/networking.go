@@ -6,7 +6,6 @@ package networking
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -38,19 +37,20 @@ func ipAddresses() *resource.Resource {
 		New:     func() runtime.Object { return &networkingv1.IPAddress{} },
 		NewList: func() runtime.Object { return &networkingv1.IPAddressList{} },
 		Strategy: resource.Strategy{
-			PrepareForCreate: func(_ resource.Request, obj runtime.Object) { obj.(*networkingv1.IPAddress).Generation = 1 },
 			Validate: func(obj runtime.Object) field.ErrorList {
 				return validateParent(obj.(*networkingv1.IPAddress).Spec.ParentRef, field.NewPath("spec", "parentRef"))
 			},
 			ValidateUpdate: func(obj, old runtime.Object) field.ErrorList {
-				return rules.Immutable(obj.(*networkingv1.IPAddress).Spec.ParentRef, old.(*networkingv1.IPAddress).Spec.ParentRef, field.NewPath("spec", "parentRef"))
+				if apiequality.Semantic.DeepEqual(obj.(*networkingv1.IPAddress).Spec.ParentRef, old.(*networkingv1.IPAddress).Spec.ParentRef) {
+					return nil
+				}
+				// Upstream does not show it.
+				return field.ErrorList{field.Invalid(field.NewPath("spec", "parentRef"), nil, apivalidation.FieldImmutableErrorMsg)}
 			},
 			NameError: func(name string, _ bool) []string {
 				var out []string
-				if ip, err := netip.ParseAddr(name); err != nil {
-					out = append(out, err.Error())
-				} else if ip.String() != name {
-					out = append(out, "must be a canonical format IP address")
+				for _, err := range validation.IsValidIP(nil, name) {
+					out = append(out, err.Detail)
 				}
 				return out
 			},
@@ -122,20 +122,15 @@ func serviceCIDRs() *resource.Resource {
 		NewList:       func() runtime.Object { return &networkingv1.ServiceCIDRList{} },
 		Strategy: resource.Strategy{
 			PrepareForCreate: func(_ resource.Request, obj runtime.Object) {
-				c := obj.(*networkingv1.ServiceCIDR)
-				c.Status, c.Generation = networkingv1.ServiceCIDRStatus{}, 1
+				obj.(*networkingv1.ServiceCIDR).Status = networkingv1.ServiceCIDRStatus{}
 			},
 			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
-				c, was := obj.(*networkingv1.ServiceCIDR), old.(*networkingv1.ServiceCIDR)
-				c.Status, c.Generation = was.Status, was.Generation
-				if !apiequality.Semantic.DeepEqual(c.Spec, was.Spec) {
-					c.Generation++
-				}
+				obj.(*networkingv1.ServiceCIDR).Status = old.(*networkingv1.ServiceCIDR).Status
 			},
 			Validate: func(obj runtime.Object) field.ErrorList {
 				return validateCIDRs(obj.(*networkingv1.ServiceCIDR).Spec.CIDRs, field.NewPath("spec", "cidrs"))
 			},
-			ValidateUpdate: func(obj, old runtime.Object) field.ErrorList {
+			ValidateChange: func(obj, old runtime.Object) field.ErrorList {
 				return validateCIDRUpdate(obj.(*networkingv1.ServiceCIDR).Spec.CIDRs, old.(*networkingv1.ServiceCIDR).Spec.CIDRs, field.NewPath("spec", "cidrs"))
 			},
 			NameError:                apivalidation.NameIsDNSSubdomain,
@@ -179,8 +174,16 @@ func validateCIDRs(cidrs []string, at *field.Path) field.ErrorList {
 
 // validateCIDRUpdate: a second family may come to the first, nothing else.
 func validateCIDRUpdate(cidrs, old []string, at *field.Path) field.ErrorList {
-	if len(old) == 1 && len(cidrs) == 2 {
-		return rules.Immutable(cidrs[0], old[0], at.Index(0))
+	second := len(old) == 1 && len(cidrs) == 2
+	if len(cidrs) != len(old) && !second {
+		return rules.Immutable(cidrs, old, at)
 	}
-	return rules.Immutable(cidrs, old, at)
+	var errs field.ErrorList
+	for i := range old {
+		errs = append(errs, rules.Immutable(cidrs[i], old[i], at.Index(i))...)
+	}
+	if second {
+		errs = append(errs, validateCIDRs(cidrs, at)...)
+	}
+	return errs
 }

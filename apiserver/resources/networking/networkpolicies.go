@@ -1,7 +1,6 @@
 package networking
 
 import (
-	"net/netip"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	netutils "k8s.io/utils/net"
 	"k8s.io/utils/ptr"
 
 	"github.com/strake-io/strake/apiserver/resource"
@@ -29,7 +29,10 @@ func networkPolicies() *resource.Resource {
 			PrepareForCreate: counted.Create,
 			PrepareForUpdate: counted.Update,
 			Validate: typed.Validate(func(p *networkingv1.NetworkPolicy) field.ErrorList {
-				return validatePolicy(&p.Spec, field.NewPath("spec"))
+				return validatePolicy(&p.Spec, nil, field.NewPath("spec"))
+			}),
+			ValidateChange: typed.Change(func(p, old *networkingv1.NetworkPolicy) field.ErrorList {
+				return validatePolicy(&p.Spec, ranges(&old.Spec), field.NewPath("spec"))
 			}),
 			NameError:                apivalidation.NameIsDNSSubdomain,
 			AllowUnconditionalUpdate: true,
@@ -67,31 +70,52 @@ func defaultPolicy(p *networkingv1.NetworkPolicy) {
 	}
 }
 
-func validatePolicy(s *networkingv1.NetworkPolicySpec, path *field.Path) field.ErrorList {
+// ranges are the address ranges that a policy names.
+func ranges(s *networkingv1.NetworkPolicySpec) []string {
+	var out []string
+	add := func(peers []networkingv1.NetworkPolicyPeer) {
+		for i := range peers {
+			if b := peers[i].IPBlock; b != nil {
+				out = append(append(out, b.CIDR), b.Except...)
+			}
+		}
+	}
+	for i := range s.Ingress {
+		add(s.Ingress[i].From)
+	}
+	for i := range s.Egress {
+		add(s.Egress[i].To)
+	}
+	return out
+}
+
+// validatePolicy checks a policy; held are the ranges that it had before, which may
+// stay in whatever form they are.
+func validatePolicy(s *networkingv1.NetworkPolicySpec, held []string, path *field.Path) field.ErrorList {
 	errs := rules.Selector(&s.PodSelector, path.Child("podSelector"))
 	for i, r := range s.Ingress {
-		errs = append(errs, validatePeers(r.Ports, r.From, "from", path.Child("ingress").Index(i))...)
+		errs = append(errs, validatePeers(r.Ports, r.From, held, "from", path.Child("ingress").Index(i))...)
 	}
 	for i, r := range s.Egress {
-		errs = append(errs, validatePeers(r.Ports, r.To, "to", path.Child("egress").Index(i))...)
+		errs = append(errs, validatePeers(r.Ports, r.To, held, "to", path.Child("egress").Index(i))...)
 	}
 	at := path.Child("policyTypes")
 	if len(s.PolicyTypes) > 2 {
 		return append(errs, field.Invalid(at, &s.PolicyTypes, "may not specify more than two policyTypes"))
 	}
 	for i, t := range s.PolicyTypes {
-		errs = append(errs, rules.OneOf(t, at.Index(i), networkingv1.PolicyTypeEgress, networkingv1.PolicyTypeIngress)...)
+		errs = append(errs, rules.OneOf(t, at.Index(i), networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress)...)
 	}
 	return errs
 }
 
-func validatePeers(ports []networkingv1.NetworkPolicyPort, peers []networkingv1.NetworkPolicyPeer, name string, path *field.Path) field.ErrorList {
+func validatePeers(ports []networkingv1.NetworkPolicyPort, peers []networkingv1.NetworkPolicyPeer, held []string, name string, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i := range ports {
 		errs = append(errs, policyPort(&ports[i], path.Child("ports").Index(i))...)
 	}
 	for i := range peers {
-		errs = append(errs, policyPeer(&peers[i], path.Child(name).Index(i))...)
+		errs = append(errs, policyPeer(&peers[i], held, path.Child(name).Index(i))...)
 	}
 	return errs
 }
@@ -99,11 +123,11 @@ func validatePeers(ports []networkingv1.NetworkPolicyPort, peers []networkingv1.
 func policyPort(p *networkingv1.NetworkPolicyPort, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if p.Protocol != nil {
-		errs = append(errs, rules.OneOf(*p.Protocol, path.Child("protocol"), corev1.ProtocolSCTP, corev1.ProtocolTCP, corev1.ProtocolUDP)...)
+		errs = append(errs, rules.OneOf(*p.Protocol, path.Child("protocol"), corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP)...)
 	}
 	if p.Port == nil {
 		if p.EndPort != nil {
-			errs = append(errs, field.Required(path.Child("port"), "must be specified when `endPort` is defined"))
+			errs = append(errs, field.Invalid(path.Child("endPort"), *p.EndPort, "may not be specified when `port` is not specified"))
 		}
 		return errs
 	}
@@ -120,7 +144,7 @@ func policyPort(p *networkingv1.NetworkPolicyPort, path *field.Path) field.Error
 	return append(errs, rules.Port(*p.EndPort, path.Child("endPort"))...)
 }
 
-func policyPeer(p *networkingv1.NetworkPolicyPeer, path *field.Path) field.ErrorList {
+func policyPeer(p *networkingv1.NetworkPolicyPeer, held []string, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	n := 0
 	if p.PodSelector != nil {
@@ -133,7 +157,7 @@ func policyPeer(p *networkingv1.NetworkPolicyPeer, path *field.Path) field.Error
 	}
 	if p.IPBlock != nil {
 		n++
-		errs = append(errs, ipBlock(p.IPBlock, path.Child("ipBlock"))...)
+		errs = append(errs, ipBlock(p.IPBlock, held, path.Child("ipBlock"))...)
 	}
 	switch {
 	case n == 0:
@@ -144,21 +168,24 @@ func policyPeer(p *networkingv1.NetworkPolicyPeer, path *field.Path) field.Error
 	return errs
 }
 
-func ipBlock(b *networkingv1.IPBlock, path *field.Path) field.ErrorList {
+func ipBlock(b *networkingv1.IPBlock, held []string, path *field.Path) field.ErrorList {
 	if b.CIDR == "" {
 		return field.ErrorList{field.Required(path.Child("cidr"), "")}
 	}
-	errs := rules.CIDR(b.CIDR, path.Child("cidr"))
-	whole, err := netip.ParsePrefix(b.CIDR)
+	errs := rules.NewCIDR(b.CIDR, held, path.Child("cidr"))
+	_, whole, err := netutils.ParseCIDRSloppy(b.CIDR)
+	if err != nil {
+		return errs
+	}
+	bits, _ := whole.Mask.Size()
 	for i, except := range b.Except {
 		at := path.Child("except").Index(i)
-		bad := rules.CIDR(except, at)
-		errs = append(errs, bad...)
-		part, perr := netip.ParsePrefix(except)
-		if err != nil || perr != nil || len(bad) > 0 {
+		errs = append(errs, rules.NewCIDR(except, held, at)...)
+		_, part, err := netutils.ParseCIDRSloppy(except)
+		if err != nil {
 			continue
 		}
-		if !whole.Contains(part.Addr()) || part.Bits() <= whole.Bits() {
+		if n, _ := part.Mask.Size(); !whole.Contains(part.IP) || n <= bits {
 			errs = append(errs, field.Invalid(at, except, "must be a strict subset of `cidr`"))
 		}
 	}

@@ -2,11 +2,13 @@
 package node
 
 import (
+	"fmt"
 	"time"
 
 	nodev1 "k8s.io/api/node/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/strake-io/strake/apiserver/resource"
@@ -24,7 +26,11 @@ func Resources() []*resource.Resource {
 		Strategy: resource.Strategy{
 			Validate: typed.Validate(validateRuntimeClass),
 			ValidateUpdate: typed.Change(func(c, old *nodev1.RuntimeClass) field.ErrorList {
-				return rules.Immutable(c.Handler, old.Handler, field.NewPath("handler"))
+				if c.Handler == old.Handler {
+					return nil
+				}
+				// Upstream does not show it.
+				return field.ErrorList{field.Invalid(field.NewPath("handler"), nil, apivalidation.FieldImmutableErrorMsg)}
 			}),
 			NameError: apivalidation.NameIsDNSSubdomain, ReturnsDeleted: true,
 		},
@@ -40,9 +46,17 @@ func Resources() []*resource.Resource {
 }
 
 func validateRuntimeClass(c *nodev1.RuntimeClass) field.ErrorList {
-	errs := rules.Label(c.Handler, field.NewPath("handler"))
+	var errs field.ErrorList
+	switch at := field.NewPath("handler"); {
+	case c.Handler == "":
+		errs = append(errs, field.Required(at, ""))
+	case len(c.Handler) > validation.DNS1123LabelMaxLength:
+		errs = append(errs, field.Invalid(at, c.Handler, fmt.Sprintf("must be no more than %d bytes", validation.DNS1123LabelMaxLength)))
+	default:
+		errs = rules.Label(c.Handler, at)
+	}
 	if c.Overhead != nil {
-		errs = append(errs, podspec.ValidateOverhead(c.Overhead.PodFixed, field.NewPath("overhead", "podFixed"))...)
+		errs = append(errs, podspec.ValidateOverhead(c.Overhead.PodFixed, field.NewPath("overhead"))...)
 	}
 	if s := c.Scheduling; s != nil {
 		path := field.NewPath("scheduling")
@@ -51,7 +65,7 @@ func validateRuntimeClass(c *nodev1.RuntimeClass) field.ErrorList {
 		for i := range s.Tolerations {
 			for j := range i {
 				if s.Tolerations[i].MatchToleration(&s.Tolerations[j]) {
-					errs = append(errs, field.Duplicate(path.Child("tolerations").Index(i), s.Tolerations[i]))
+					errs = append(errs, field.Duplicate(path.Child("tolerations").Index(i), rules.Internal(s.Tolerations[i])))
 					break
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	unversioned "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -45,7 +46,7 @@ func Resources() []*resource.Resource {
 func validateBudget(s *policyv1.PodDisruptionBudgetSpec, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if s.MinAvailable != nil && s.MaxUnavailable != nil {
-		errs = append(errs, field.Invalid(path, *s, "minAvailable and maxUnavailable cannot be both set"))
+		errs = append(errs, field.Invalid(path, rules.Internal(s), "minAvailable and maxUnavailable cannot be both set"))
 	}
 	for _, one := range []struct {
 		name  string
@@ -65,7 +66,7 @@ func validateBudget(s *policyv1.PodDisruptionBudgetSpec, path *field.Path) field
 }
 
 func validateBudgetStatus(s *policyv1.PodDisruptionBudgetStatus, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
+	errs := unversioned.ValidateConditions(s.Conditions, path.Child("conditions"))
 	for _, one := range []struct {
 		name  string
 		value int32

@@ -57,6 +57,9 @@ func clusterRoles(c Config) *resource.Resource {
 				}
 				for i := range r.AggregationRule.ClusterRoleSelectors {
 					errs = append(errs, rules.Selector(&r.AggregationRule.ClusterRoleSelectors[i], at.Index(i))...)
+					if _, err := metav1.LabelSelectorAsSelector(&r.AggregationRule.ClusterRoleSelectors[i]); err != nil {
+						errs = append(errs, field.Invalid(at.Index(i), nil, "invalid label selector."))
+					}
 				}
 				return errs
 			}),
@@ -96,7 +99,7 @@ func validateRules(list []rbacv1.PolicyRule, namespaced bool, path *field.Path) 
 	for i := range list {
 		r, at := &list[i], path.Index(i)
 		if len(r.Verbs) == 0 {
-			errs = append(errs, field.Required(at.Child("verbs"), "verbs must contain at least one value"))
+			errs = append(errs, field.Required(at.Child("verbs"), ""))
 		}
 		if len(r.NonResourceURLs) > 0 {
 			if namespaced {

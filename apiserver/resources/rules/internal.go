@@ -6,7 +6,10 @@ import (
 	"reflect"
 	"strings"
 
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // Internal wraps the bad value of an error in which upstream prints one of its
@@ -19,6 +22,14 @@ func Internal(v any) any {
 		return nil
 	}
 	return internal{at}
+}
+
+// ImmutableInternal is [Immutable] of a value that is shown as [Internal] shows it.
+func ImmutableInternal(value, old any, path *field.Path) field.ErrorList {
+	if apiequality.Semantic.DeepEqual(value, old) {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path, Internal(value), apivalidation.FieldImmutableErrorMsg)}
 }
 
 type internal struct{ v reflect.Value }

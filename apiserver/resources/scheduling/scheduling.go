@@ -57,7 +57,7 @@ func Resources() []*resource.Resource {
 			}),
 			PrepareForCreate: func(_ resource.Request, obj runtime.Object) { obj.(*schedulingv1.PriorityClass).Generation = 1 },
 			Validate:         typed.Validate(validateClass),
-			ValidateUpdate: typed.Change(func(c, old *schedulingv1.PriorityClass) field.ErrorList {
+			ValidateChange: typed.Change(func(c, old *schedulingv1.PriorityClass) field.ErrorList {
 				var errs field.ErrorList
 				if c.Value != old.Value {
 					errs = append(errs, field.Forbidden(field.NewPath("value"), "may not be changed in an update."))
