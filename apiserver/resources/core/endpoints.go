@@ -30,6 +30,7 @@ func endpoints() *resource.Resource {
 			Default:                  func(obj runtime.Object) { defaultEndpoints(obj.(*corev1.Endpoints)) },
 			Validate:                 func(obj runtime.Object) field.ErrorList { return validateEndpoints(obj.(*corev1.Endpoints)) },
 			NameError:                apivalidation.NameIsDNSSubdomain,
+			AllowCreateOnUpdate:      true,
 			AllowUnconditionalUpdate: true,
 			// Subsets that stay as they are were right when they were written.
 			ValidateChange: func(obj, old runtime.Object) field.ErrorList {

@@ -36,6 +36,7 @@ func limitRanges() *strakeresource.Resource {
 				return validateLimits(l.Spec.Limits, field.NewPath("spec", "limits"))
 			}),
 			NameError:                apivalidation.NameIsDNSSubdomain,
+			AllowCreateOnUpdate:      true,
 			AllowUnconditionalUpdate: true,
 		},
 		Table: strakeresource.Table{

@@ -38,6 +38,7 @@ func services(cfg Config) *resource.Resource {
 			NameError:                apivalidation.NameIsDNSLabel,
 			Warnings:                 func(obj, _ runtime.Object) []string { return serviceWarnings(obj.(*corev1.Service)) },
 			Begin:                    pools.begin,
+			AllowCreateOnUpdate:      true,
 			AllowUnconditionalUpdate: true,
 			ReturnsDeleted:           true,
 			ResetFields:              statusReset(),

@@ -32,11 +32,12 @@ func flowSchemas() *resource.Resource {
 					s.Spec.MatchingPrecedence = defaultPrecedence
 				}
 			}),
-			PrepareForCreate: halves.Create,
-			PrepareForUpdate: halves.Update,
-			Validate:         typed.Validate(validateSchema),
-			NameError:        apivalidation.NameIsDNSSubdomain,
-			ResetFields:      typed.Reset("status"),
+			PrepareForCreate:         halves.Create,
+			PrepareForUpdate:         halves.Update,
+			Validate:                 typed.Validate(validateSchema),
+			NameError:                apivalidation.NameIsDNSSubdomain,
+			AllowUnconditionalUpdate: true,
+			ResetFields:              typed.Reset("status"),
 		},
 		Table: resource.Table{Columns: schemaColumns(), Cells: typed.Cells(schemaCells)},
 		Subresources: []resource.Subresource{statusView(
