@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/validation"
@@ -136,6 +138,7 @@ func (r *Registry) finishCreate(ctx context.Context, w Write, obj runtime.Object
 		res.PrepareForCreate(w.Request, obj)
 	}
 	errs := validation.ValidateObjectMetaAccessor(accessor, res.Namespaced, r.nameError, field.NewPath("metadata"))
+	errs = append(errs, r.checkFinalizers(accessor)...)
 	if res.Validate != nil {
 		errs = append(errs, res.Validate(obj)...)
 	}
@@ -291,4 +294,23 @@ func checkManaged(accessor metav1.Object) field.ErrorList {
 		return errs
 	}
 	return nil
+}
+
+// checkFinalizers refuses unknown finalizers without a domain, where the kind knows which
+// there are.
+func (r *Registry) checkFinalizers(obj metav1.Object) field.ErrorList {
+	if !r.Resource.StandardFinalizers {
+		return nil
+	}
+	var errs field.ErrorList
+	for i, f := range obj.GetFinalizers() {
+		switch f {
+		case string(corev1.FinalizerKubernetes), metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents:
+			continue
+		}
+		if !strings.Contains(f, "/") {
+			errs = append(errs, field.Invalid(field.NewPath("metadata", "finalizers").Index(i), f, "name is neither a standard finalizer name nor is it fully qualified"))
+		}
+	}
+	return errs
 }

@@ -256,6 +256,7 @@ func (r *Registry) check(ctx context.Context, w Write, change Change, obj, old r
 	// The name was good once: the kind's own rule may have become stricter.
 	errs := validation.ValidateObjectMetaAccessor(accessor, res.Namespaced, pathvalidation.ValidatePathSegmentName, path)
 	errs = append(errs, validation.ValidateObjectMetaAccessorUpdate(accessor, oldAccessor, path)...)
+	errs = append(errs, r.checkFinalizers(accessor)...)
 	if change.View != nil {
 		if change.View.Validate != nil {
 			errs = append(errs, change.View.Validate(obj, old)...)

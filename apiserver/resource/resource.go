@@ -179,6 +179,8 @@ type Strategy struct {
 	// ValidateAmong checks what depends on other objects, beside the functions
 	// before; old is nil on create. It runs last, and only where they found nothing.
 	ValidateAmong func(ctx context.Context, obj, old runtime.Object, objects Objects) field.ErrorList
+	// StandardFinalizers: a finalizer without a domain must be one of Kubernetes' own.
+	StandardFinalizers bool
 	// NameError lists what is wrong with a name (prefix: it is a generateName);
 	// nil means the DNS-1123 subdomain rule.
 	NameError func(name string, prefix bool) []string

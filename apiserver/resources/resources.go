@@ -88,7 +88,7 @@ func BuiltIn(cfg Config) ([]*resource.Resource, error) {
 	if cfg.EventTTL == 0 {
 		cfg.EventTTL = time.Hour
 	}
-	return slices.Concat(
+	all := slices.Concat(
 		core.Resources(core.Config{
 			Nodes: cfg.Nodes, Addresses: cfg.Addresses, Ports: cfg.Ports, EventTTL: cfg.EventTTL, IntN: cfg.IntN,
 			Tokens:     cfg.Tokens,
@@ -115,5 +115,14 @@ func BuiltIn(cfg Config) ([]*resource.Resource, error) {
 		scheduling.Resources(),
 		storage.Resources(),
 		storagemigration.Resources(),
-	), nil
+	)
+	for _, r := range all {
+		r.StandardFinalizers = !slices.Contains(anyFinalizer, r.GVK.Group)
+	}
+	return all, nil
+}
+
+// anyFinalizer are the groups in which a finalizer without a domain may have any name.
+var anyFinalizer = []string{
+	"admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "coordination.k8s.io", "node.k8s.io", "policy",
 }

@@ -92,6 +92,7 @@ func preparePod(pod *corev1.Pod) {
 	admitPod(pod)
 	pod.Generation = 1
 	pod.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: podspec.QOSClass(pod)}
+	podspec.DropAnnotations(pod.Annotations)
 	podspec.DropDisabled(&pod.Spec, nil)
 	if len(pod.Spec.SchedulingGates) > 0 {
 		setCondition(&pod.Status, corev1.PodCondition{
@@ -105,6 +106,7 @@ func preparePod(pod *corev1.Pod) {
 
 func preparePodUpdate(pod, old *corev1.Pod) {
 	pod.Status = old.Status
+	podspec.DropAnnotations(pod.Annotations)
 	podspec.DropDisabled(&pod.Spec, &old.Spec)
 	podspec.KeepServerChoices(pod, old)
 	tolerateLostNode(&pod.Spec)

@@ -17,12 +17,24 @@ func DropDisabled(spec, old *corev1.PodSpec) {
 
 // DropDisabledTemplate is [DropDisabled] for templates, which may be nil.
 func DropDisabledTemplate(template, old *corev1.PodTemplateSpec) {
-	switch {
-	case template == nil:
-	case old == nil:
+	if template == nil {
+		return
+	}
+	DropAnnotations(template.Annotations)
+	if old == nil {
 		DropDisabled(&template.Spec, nil)
-	default:
-		DropDisabled(&template.Spec, &old.Spec)
+		return
+	}
+	DropDisabled(&template.Spec, &old.Spec)
+}
+
+// DropAnnotations deletes those in which, long ago, init containers were said.
+func DropAnnotations(annotations map[string]string) {
+	for _, k := range []string{
+		"pod.beta.kubernetes.io/init-containers", "pod.alpha.kubernetes.io/init-containers",
+		"pod.beta.kubernetes.io/init-container-statuses", "pod.alpha.kubernetes.io/init-container-statuses",
+	} {
+		delete(annotations, k)
 	}
 }
 
@@ -68,7 +80,11 @@ func each(s *corev1.PodSpec, visit func(c *corev1.EphemeralContainerCommon) bool
 
 func stopSignals(s *corev1.PodSpec, drop bool) bool {
 	return each(s, func(c *corev1.EphemeralContainerCommon) bool {
-		return c.Lifecycle != nil && unset(&c.Lifecycle.StopSignal, drop)
+		used := c.Lifecycle != nil && unset(&c.Lifecycle.StopSignal, drop)
+		if used && drop && *c.Lifecycle == (corev1.Lifecycle{}) {
+			c.Lifecycle = nil
+		}
+		return used
 	})
 }
 

@@ -30,7 +30,7 @@ func validateContainers(spec *corev1.PodSpec, scope containerScope, path *field.
 	}
 	names := sets.New[string]()
 	unique := func(name string, at *field.Path) {
-		if name != "" && names.Has(name) {
+		if names.Has(name) {
 			errs = append(errs, field.Duplicate(at.Child("name"), name))
 		}
 		names.Insert(name)
@@ -49,7 +49,10 @@ func validateContainers(spec *corev1.PodSpec, scope containerScope, path *field.
 		at := path.Child("initContainers").Index(i)
 		c := &spec.InitContainers[i]
 		errs = append(errs, validateContainer(c, scope, at)...)
-		unique(c.Name, at)
+		// Two init containers without a name are no duplicates.
+		if c.Name != "" || names.Has("") {
+			unique(c.Name, at)
+		}
 		// The path of the conflict is upstream's: of the list, as if it had one member.
 		errs = append(errs, uniqueHostPorts([]corev1.Container{*c}, path.Child("initContainers"))...)
 		errs = append(errs, validateInitContainer(c, scope, at)...)
@@ -88,7 +91,13 @@ func validateContainer(c *corev1.Container, scope containerScope, path *field.Pa
 // that restart always) apart from the rest.
 func validateInitContainer(c *corev1.Container, scope containerScope, path *field.Path) field.ErrorList {
 	sidecar := c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
-	errs := validateRestart(c.RestartPolicy, c.RestartPolicyRules, path)
+	var errs field.ErrorList
+	switch {
+	case c.RestartPolicy != nil:
+		errs = validateRestart(c.RestartPolicy, c.RestartPolicyRules, path)
+	case len(c.RestartPolicyRules) > 0:
+		errs = field.ErrorList{field.Required(path.Child("restartPolicy"), "must specify restartPolicy when restart rules are used")}
+	}
 	if sidecar {
 		errs = append(errs, validateLifecycle(c.Lifecycle, scope.spec.TerminationGracePeriodSeconds, path.Child("lifecycle"))...)
 		return append(errs, validateProbes(c, path)...)

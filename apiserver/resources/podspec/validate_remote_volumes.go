@@ -13,9 +13,24 @@ import (
 	"github.com/strake-io/strake/apiserver/resources/volumes"
 )
 
-// validateRemoteSources checks the sources that name storage outside the node,
-// most of them served by CSI drivers today.
-func validateRemoteSources(s *corev1.VolumeSource, source func(bool, string, func(*field.Path) field.ErrorList)) {
+// sourceCheck takes a source under its name, and checks it unless there was one before.
+type sourceCheck = func(set bool, name string, check func(at *field.Path) field.ErrorList)
+
+// validateDiskSources and the functions below check the sources that name storage outside
+// of the node, most of them served by CSI drivers today, in the order of upstream.
+func validateDiskSources(s *corev1.VolumeSource, source sourceCheck) {
+	source(s.GitRepo != nil, "gitRepo", func(at *field.Path) field.ErrorList {
+		return append(all(at, "repository", s.GitRepo.Repository), localPath(s.GitRepo.Directory, at.Child("directory"), true)...)
+	})
+	source(s.GCEPersistentDisk != nil, "persistentDisk", func(at *field.Path) field.ErrorList {
+		return append(all(at, "pdName", s.GCEPersistentDisk.PDName), partition(s.GCEPersistentDisk.Partition, at)...)
+	})
+	source(s.AWSElasticBlockStore != nil, "awsElasticBlockStore", func(at *field.Path) field.ErrorList {
+		return append(all(at, "volumeID", s.AWSElasticBlockStore.VolumeID), partition(s.AWSElasticBlockStore.Partition, at)...)
+	})
+}
+
+func validateShareSources(s *corev1.VolumeSource, source sourceCheck) {
 	source(s.NFS != nil, "nfs", func(at *field.Path) field.ErrorList {
 		errs := all(at, "server", s.NFS.Server, "path", s.NFS.Path)
 		if !strings.HasPrefix(s.NFS.Path, "/") {
@@ -23,6 +38,50 @@ func validateRemoteSources(s *corev1.VolumeSource, source func(bool, string, fun
 		}
 		return errs
 	})
+	source(s.ISCSI != nil, "iscsi", func(at *field.Path) field.ErrorList {
+		return ValidateISCSI(s.ISCSI, "must be valid format starting with iqn, eui, or naa", at)
+	})
+	source(s.Glusterfs != nil, "glusterfs", func(at *field.Path) field.ErrorList {
+		return all(at, "endpoints", s.Glusterfs.EndpointsName, "path", s.Glusterfs.Path)
+	})
+	source(s.Flocker != nil, "flocker", func(at *field.Path) field.ErrorList { return validateFlocker(s.Flocker, at) })
+	source(s.PersistentVolumeClaim != nil, "persistentVolumeClaim", func(at *field.Path) field.ErrorList {
+		return required(s.PersistentVolumeClaim.ClaimName, at.Child("claimName"))
+	})
+	source(s.RBD != nil, "rbd", func(at *field.Path) field.ErrorList {
+		return append(monitors(s.RBD.CephMonitors, at), all(at, "image", s.RBD.RBDImage)...)
+	})
+	source(s.Cinder != nil, "cinder", func(at *field.Path) field.ErrorList {
+		errs := all(at, "volumeID", s.Cinder.VolumeID)
+		if s.Cinder.SecretRef != nil {
+			errs = append(errs, required(s.Cinder.SecretRef.Name, at.Child("secretRef", "name"))...)
+		}
+		return errs
+	})
+	source(s.CephFS != nil, "cephfs", func(at *field.Path) field.ErrorList { return monitors(s.CephFS.Monitors, at) })
+	source(s.Quobyte != nil, "quobyte", func(at *field.Path) field.ErrorList { return validateQuobyte(s.Quobyte, at) })
+}
+
+func validateCloudSources(s *corev1.VolumeSource, source sourceCheck) {
+	source(s.AzureFile != nil, "azureFile", func(at *field.Path) field.ErrorList {
+		return all(at, "secretName", s.AzureFile.SecretName, "shareName", s.AzureFile.ShareName)
+	})
+	source(s.VsphereVolume != nil, "vsphereVolume", func(at *field.Path) field.ErrorList { return all(at, "volumePath", s.VsphereVolume.VolumePath) })
+	source(s.PhotonPersistentDisk != nil, "photonPersistentDisk", func(at *field.Path) field.ErrorList {
+		return all(at, "pdID", s.PhotonPersistentDisk.PdID)
+	})
+	source(s.PortworxVolume != nil, "portworxVolume", func(at *field.Path) field.ErrorList { return all(at, "volumeID", s.PortworxVolume.VolumeID) })
+	source(s.AzureDisk != nil, "azureDisk", func(at *field.Path) field.ErrorList { return validateAzureDisk(s.AzureDisk, at) })
+	source(s.StorageOS != nil, "storageos", func(at *field.Path) field.ErrorList {
+		errs := StorageOSNames(s.StorageOS.VolumeName, s.StorageOS.VolumeNamespace, at)
+		if s.StorageOS.SecretRef != nil {
+			errs = append(errs, required(s.StorageOS.SecretRef.Name, at.Child("secretRef", "name"))...)
+		}
+		return errs
+	})
+}
+
+func validateDriverSources(s *corev1.VolumeSource, source sourceCheck) {
 	source(s.CSI != nil, "csi", func(at *field.Path) field.ErrorList {
 		errs := volumes.CSIDriverName(s.CSI.Driver, at.Child("driver"))
 		switch ref := s.CSI.NodePublishSecretRef; {
@@ -39,57 +98,6 @@ func validateRemoteSources(s *corev1.VolumeSource, source func(bool, string, fun
 			return field.ErrorList{field.Required(at.Child("volumeClaimTemplate"), "")}
 		}
 		return validateClaimTemplate(s.Ephemeral.VolumeClaimTemplate, at.Child("volumeClaimTemplate"))
-	})
-	source(s.GCEPersistentDisk != nil, "persistentDisk", func(at *field.Path) field.ErrorList {
-		return append(all(at, "pdName", s.GCEPersistentDisk.PDName), partition(s.GCEPersistentDisk.Partition, at)...)
-	})
-	source(s.AWSElasticBlockStore != nil, "awsElasticBlockStore", func(at *field.Path) field.ErrorList {
-		return append(all(at, "volumeID", s.AWSElasticBlockStore.VolumeID), partition(s.AWSElasticBlockStore.Partition, at)...)
-	})
-	source(s.GitRepo != nil, "gitRepo", func(at *field.Path) field.ErrorList {
-		return append(all(at, "repository", s.GitRepo.Repository), localPath(s.GitRepo.Directory, at.Child("directory"), true)...)
-	})
-	source(s.ISCSI != nil, "iscsi", func(at *field.Path) field.ErrorList {
-		return ValidateISCSI(s.ISCSI, "must be valid format starting with iqn, eui, or naa", at)
-	})
-	source(s.Glusterfs != nil, "glusterfs", func(at *field.Path) field.ErrorList {
-		return all(at, "endpoints", s.Glusterfs.EndpointsName, "path", s.Glusterfs.Path)
-	})
-	source(s.RBD != nil, "rbd", func(at *field.Path) field.ErrorList {
-		return append(monitors(s.RBD.CephMonitors, at), all(at, "image", s.RBD.RBDImage)...)
-	})
-	source(s.CephFS != nil, "cephfs", func(at *field.Path) field.ErrorList { return monitors(s.CephFS.Monitors, at) })
-	source(s.FlexVolume != nil, "flexVolume", func(at *field.Path) field.ErrorList {
-		return append(all(at, "driver", s.FlexVolume.Driver), FlexOptions(s.FlexVolume.Options, at.Child("options"))...)
-	})
-	source(s.Cinder != nil, "cinder", func(at *field.Path) field.ErrorList {
-		errs := all(at, "volumeID", s.Cinder.VolumeID)
-		if s.Cinder.SecretRef != nil {
-			errs = append(errs, required(s.Cinder.SecretRef.Name, at.Child("secretRef", "name"))...)
-		}
-		return errs
-	})
-	source(s.AzureFile != nil, "azureFile", func(at *field.Path) field.ErrorList {
-		return all(at, "secretName", s.AzureFile.SecretName, "shareName", s.AzureFile.ShareName)
-	})
-	source(s.AzureDisk != nil, "azureDisk", func(at *field.Path) field.ErrorList { return validateAzureDisk(s.AzureDisk, at) })
-	source(s.VsphereVolume != nil, "vsphereVolume", func(at *field.Path) field.ErrorList { return all(at, "volumePath", s.VsphereVolume.VolumePath) })
-	source(s.PhotonPersistentDisk != nil, "photonPersistentDisk", func(at *field.Path) field.ErrorList {
-		return all(at, "pdID", s.PhotonPersistentDisk.PdID)
-	})
-	source(s.PortworxVolume != nil, "portworxVolume", func(at *field.Path) field.ErrorList { return all(at, "volumeID", s.PortworxVolume.VolumeID) })
-	source(s.ScaleIO != nil, "scaleIO", func(at *field.Path) field.ErrorList {
-		return all(at, "gateway", s.ScaleIO.Gateway, "system", s.ScaleIO.System, "volumeName", s.ScaleIO.VolumeName)
-	})
-	source(s.Quobyte != nil, "quobyte", func(at *field.Path) field.ErrorList { return validateQuobyte(s.Quobyte, at) })
-	source(s.FC != nil, "fc", func(at *field.Path) field.ErrorList { return validateFC(s.FC, at) })
-	source(s.Flocker != nil, "flocker", func(at *field.Path) field.ErrorList { return validateFlocker(s.Flocker, at) })
-	source(s.StorageOS != nil, "storageos", func(at *field.Path) field.ErrorList {
-		errs := StorageOSNames(s.StorageOS.VolumeName, s.StorageOS.VolumeNamespace, at)
-		if s.StorageOS.SecretRef != nil {
-			errs = append(errs, required(s.StorageOS.SecretRef.Name, at.Child("secretRef", "name"))...)
-		}
-		return errs
 	})
 }
 

@@ -73,6 +73,7 @@ func validateSource(s *corev1.VolumeSource, volume string, path *field.Path) fie
 		}
 		errs = append(errs, check(path.Child(name))...)
 	}
+	// In upstream's order: the first is checked, the others are too many.
 	source(s.EmptyDir != nil, "emptyDir", func(at *field.Path) field.ErrorList {
 		if s.EmptyDir.SizeLimit != nil && s.EmptyDir.SizeLimit.Sign() < 0 {
 			return field.ErrorList{field.Forbidden(at.Child("sizeLimit"), "SizeLimit field must be a valid resource quantity")}
@@ -80,16 +81,13 @@ func validateSource(s *corev1.VolumeSource, volume string, path *field.Path) fie
 		return nil
 	})
 	source(s.HostPath != nil, "hostPath", func(at *field.Path) field.ErrorList { return validateHostPath(s.HostPath, at) })
+	validateDiskSources(s, source)
 	source(s.Secret != nil, "secret", func(at *field.Path) field.ErrorList {
 		errs := required(s.Secret.SecretName, at.Child("secretName"))
 		errs = append(errs, fileMode(s.Secret.DefaultMode, at.Child("defaultMode"))...)
 		return append(errs, keyPaths(s.Secret.Items, at.Child("items"))...)
 	})
-	source(s.ConfigMap != nil, "configMap", func(at *field.Path) field.ErrorList {
-		errs := required(s.ConfigMap.Name, at.Child("name"))
-		errs = append(errs, fileMode(s.ConfigMap.DefaultMode, at.Child("defaultMode"))...)
-		return append(errs, keyPaths(s.ConfigMap.Items, at.Child("items"))...)
-	})
+	validateShareSources(s, source)
 	source(s.DownwardAPI != nil, "downwardAPI", func(at *field.Path) field.ErrorList {
 		errs := fileMode(s.DownwardAPI.DefaultMode, at.Child("defaultMode"))
 		for i := range s.DownwardAPI.Items {
@@ -97,15 +95,25 @@ func validateSource(s *corev1.VolumeSource, volume string, path *field.Path) fie
 		}
 		return errs
 	})
-	source(s.Projected != nil, "projected", func(at *field.Path) field.ErrorList { return validateProjected(s.Projected, at) })
-	source(s.PersistentVolumeClaim != nil, "persistentVolumeClaim", func(at *field.Path) field.ErrorList {
-		return required(s.PersistentVolumeClaim.ClaimName, at.Child("claimName"))
+	source(s.FC != nil, "fc", func(at *field.Path) field.ErrorList { return validateFC(s.FC, at) })
+	source(s.FlexVolume != nil, "flexVolume", func(at *field.Path) field.ErrorList {
+		return append(all(at, "driver", s.FlexVolume.Driver), FlexOptions(s.FlexVolume.Options, at.Child("options"))...)
 	})
+	source(s.ConfigMap != nil, "configMap", func(at *field.Path) field.ErrorList {
+		errs := required(s.ConfigMap.Name, at.Child("name"))
+		errs = append(errs, fileMode(s.ConfigMap.DefaultMode, at.Child("defaultMode"))...)
+		return append(errs, keyPaths(s.ConfigMap.Items, at.Child("items"))...)
+	})
+	validateCloudSources(s, source)
+	source(s.Projected != nil, "projected", func(at *field.Path) field.ErrorList { return validateProjected(s.Projected, at) })
+	source(s.ScaleIO != nil, "scaleIO", func(at *field.Path) field.ErrorList {
+		return all(at, "gateway", s.ScaleIO.Gateway, "system", s.ScaleIO.System, "volumeName", s.ScaleIO.VolumeName)
+	})
+	validateDriverSources(s, source)
 	source(s.Image != nil, "image", func(at *field.Path) field.ErrorList {
 		errs := required(s.Image.Reference, at.Child("reference"))
 		return append(errs, rules.Enum(s.Image.PullPolicy, at.Child("pullPolicy"), corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)...)
 	})
-	validateRemoteSources(s, source)
 	if c := s.ISCSI; c != nil && c.InitiatorName != nil && len(volume+":"+c.TargetPortal) > maxInitiator {
 		errs = append(errs, field.Invalid(path.Child("name"), volume,
 			"Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified."))

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -134,7 +135,6 @@ func (w *warner) nodeTerm(t *corev1.NodeSelectorTerm, values bool, at *field.Pat
 	}
 }
 
-// duplicates are list items that overwrite one another in a merge.
 // NodeTermWarnings warns of the old labels in what chooses nodes; values says whether
 // label values are looked at too.
 func NodeTermWarnings(t *corev1.NodeSelectorTerm, values bool, path *field.Path) []string {
@@ -143,6 +143,7 @@ func NodeTermWarnings(t *corev1.NodeSelectorTerm, values bool, path *field.Path)
 	return w.out
 }
 
+// duplicates are list items that overwrite one another in a merge.
 func (w *warner) duplicates(spec *corev1.PodSpec) {
 	seen := sets.New[string]()
 	for i, a := range spec.HostAliases {
@@ -205,10 +206,15 @@ func (w *warner) container(c placed, spec *corev1.PodSpec, meta *metav1.ObjectMe
 		w.seccomp(meta.Annotations, corev1.SeccompContainerAnnotationKeyPrefix+c.Name, notes)
 	}
 	// Those of pods are in [appArmorWarnings].
-	ofPod := spec.SecurityContext != nil && spec.SecurityContext.AppArmorProfile != nil
-	key := corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix + c.Name
-	if _, has := meta.Annotations[key]; has && path != nil && !ofPod && (security == nil || security.AppArmorProfile == nil) {
-		w.add(notes.Key(key), appArmorDeprecated)
+	key := appArmorPrefix + c.Name
+	if said, has := meta.Annotations[key]; has && path != nil && (security == nil || security.AppArmorProfile == nil) {
+		var ofPod *corev1.AppArmorProfile
+		if spec.SecurityContext != nil {
+			ofPod = spec.SecurityContext.AppArmorProfile
+		}
+		if ofPod == nil || !apiequality.Semantic.DeepEqual(ofPod, appArmorOf(said)) {
+			w.add(notes.Key(key), appArmorDeprecated)
+		}
 	}
 	w.fractional(c.Resources.Limits, c.at.Child("resources", "limits"))
 	w.fractional(c.Resources.Requests, c.at.Child("resources", "requests"))

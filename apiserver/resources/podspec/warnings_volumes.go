@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -54,56 +53,13 @@ func (w *warner) volumes(spec *corev1.PodSpec) {
 			}
 		}
 		if e := v.Ephemeral; e != nil && e.VolumeClaimTemplate != nil {
-			requests := e.VolumeClaimTemplate.Spec.Resources.Requests
-			w.wholeBytes(requests, corev1.ResourceStorage, at.Child("ephemeral", "volumeClaimTemplate", "spec", "resources", "requests"))
+			r, resources := &e.VolumeClaimTemplate.Spec.Resources, at.Child("ephemeral", "volumeClaimTemplate", "spec", "resources")
+			w.wholeBytes(r.Requests, corev1.ResourceStorage, resources.Child("requests"))
+			w.wholeBytes(r.Limits, corev1.ResourceStorage, resources.Child("limits"))
 		}
-	}
-	tokens := sets.New[string]()
-	for i := range spec.Volumes {
-		if p := spec.Volumes[i].Projected; p != nil {
-			for j := range p.Sources {
-				if t := p.Sources[j].ServiceAccountToken; t != nil {
-					tokens.Insert(t.Path)
-				}
-			}
-		}
-	}
-	if len(tokens) == 0 {
-		return
 	}
 	for i := range spec.Volumes {
-		if p := spec.Volumes[i].Projected; p != nil {
-			for j := range p.Sources {
-				w.besideToken(&p.Sources[j], tokens, w.at.Child("volumes").Index(i))
-			}
-		}
-	}
-}
-
-// besideToken warns of a file that takes the place of a service account's token.
-func (w *warner) besideToken(p *corev1.VolumeProjection, tokens sets.Set[string], at *field.Path) {
-	claim := func(at *field.Path, file string) {
-		if tokens.Has(file) {
-			w.add(at, "has duplicated path with ServiceAccountToken %q", file)
-		}
-	}
-	if p.ConfigMap != nil {
-		for i, item := range p.ConfigMap.Items {
-			claim(at.Child("projected", "sources", "configMap").Index(i), item.Path)
-		}
-	}
-	if p.Secret != nil {
-		for i, item := range p.Secret.Items {
-			claim(at.Child("projected", "sources", "secrets").Index(i), item.Path)
-		}
-	}
-	if p.DownwardAPI != nil {
-		for i, item := range p.DownwardAPI.Items {
-			claim(at.Child("projected", "sources", "downwardAPI").Index(i), item.Path)
-		}
-	}
-	if p.ClusterTrustBundle != nil {
-		claim(at.Child("projected", "sources", "ClusterTrustBundle"), p.ClusterTrustBundle.Path)
+		w.overlaps(&spec.Volumes[i])
 	}
 }
 
@@ -133,6 +89,20 @@ func (w *warner) ports(spec *corev1.PodSpec) {
 				}
 			}
 			all[key] = append(all[key], block{at, port})
+		}
+	}
+	named := map[string]*field.Path{}
+	for _, c := range containersOf(spec, w.at) {
+		for i, port := range c.Ports {
+			if port.Name == "" {
+				continue
+			}
+			at := c.at.Child("ports").Index(i)
+			if first, twice := named[port.Name]; twice {
+				w.add(at, "duplicate port name %q with %s, services and probes that select ports by name will use %s", port.Name, first, first)
+				continue
+			}
+			named[port.Name] = at
 		}
 	}
 }
