@@ -1,13 +1,11 @@
 package core
 
 import (
-	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	netutils "k8s.io/utils/net"
 
 	"github.com/strake-io/strake/apiserver/resources/podspec"
 	"github.com/strake-io/strake/apiserver/resources/rules"
@@ -16,19 +14,27 @@ import (
 // validatePodStatus checks what a node agent reports.
 func validatePodStatus(pod, old *corev1.Pod) field.ErrorList {
 	errs := podspec.ValidateAnnotationUpdate(pod, old)
-	// The path is upstream's, which is not where conditions are.
-	errs = append(errs, validatePodConditions(pod.Status.Conditions, field.NewPath("metadata", "conditions"))...)
 	path, s, was := field.NewPath("status"), &pod.Status, &old.Status
+	errs = append(errs, validatePodConditions(pod.Status.Conditions, path.Child("conditions"))...)
 	if n := s.NominatedNodeName; n != "" && n != was.NominatedNodeName {
 		errs = append(errs, rules.Subdomain(n, path.Child("nominatedNodeName"))...)
+		if old.Spec.NodeName != "" {
+			errs = append(errs, field.Forbidden(path.Child("nominatedNodeName"), "may not be set on pods that are already bound to a node"))
+		}
+	}
+	if s.ObservedGeneration < 0 {
+		errs = append(errs, field.Invalid(path.Child("observedGeneration"), s.ObservedGeneration, "must be a non-negative integer"))
 	}
 	errs = append(errs, rules.Immutable(s.QOSClass, was.QOSClass, path.Child("qosClass"))...)
 	errs = append(errs, validateTransitions(pod, was.ContainerStatuses, s.ContainerStatuses, pod.Spec.Containers, path.Child("containerStatuses"))...)
 	errs = append(errs, validateTransitions(pod, was.InitContainerStatuses, s.InitContainerStatuses, pod.Spec.InitContainers, path.Child("initContainerStatuses"))...)
 	errs = append(errs, validateEphemeralTransitions(was.EphemeralContainerStatuses, s.EphemeralContainerStatuses, path.Child("ephemeralContainerStatuses"))...)
 	errs = append(errs, validateClaimStatuses(s.ResourceClaimStatuses, pod.Spec.ResourceClaims, path.Child("resourceClaimStatuses"))...)
-	errs = append(errs, validatePodIPs(s.PodIPs, path.Child("podIPs"))...)
-	return append(errs, validateHostIPs(s, path)...)
+	errs = append(errs, validateExtendedClaim(s.ExtendedResourceClaimStatus, &pod.Spec, path.Child("extendedResourceClaimStatus"))...)
+	errs = append(errs, validateVolumeHealth(s.VolumeHealth, &pod.Spec, path.Child("volumeHealth"))...)
+	errs = append(errs, validatePodIPs(s, was, path.Child("podIPs"))...)
+	errs = append(errs, validateHostIPs(s, was, path.Child("hostIPs"))...)
+	return append(errs, validateContainerReports(pod, path)...)
 }
 
 // keepObservedGenerations fills in what older node agents do not know of and so leave
@@ -57,6 +63,9 @@ func keepObservedGenerations(now, old *corev1.PodStatus) {
 func validatePodConditions(conditions []corev1.PodCondition, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i, c := range conditions {
+		if c.ObservedGeneration < 0 {
+			errs = append(errs, field.Invalid(path.Index(i).Child("observedGeneration"), c.ObservedGeneration, "must be a non-negative integer"))
+		}
 		switch c.Type {
 		case corev1.PodScheduled, corev1.PodReady, corev1.PodInitialized:
 			continue
@@ -69,45 +78,71 @@ func validatePodConditions(conditions []corev1.PodCondition, path *field.Path) f
 // validateTransitions refuses that a container which has ended for good runs
 // again, which only a stale report can say.
 func validateTransitions(pod *corev1.Pod, old, now []corev1.ContainerStatus, containers []corev1.Container, path *field.Path) field.ErrorList {
-	if pod.Spec.RestartPolicy == corev1.RestartPolicyAlways || restartsAll(&pod.Spec) {
+	if restartsAll(&pod.Spec) {
 		return nil
 	}
-	own := containersByName(containers)
-	return stayEnded(old, now, path, func(s *corev1.ContainerStatus) bool {
-		c := own[s.Name]
-		// A container with a policy of its own goes by that.
-		return c != nil && c.RestartPolicy != nil || s.State.Terminated.ExitCode != 0 && pod.Spec.RestartPolicy == corev1.RestartPolicyOnFailure
+	return stayEnded(old, now, path, true, func(s *corev1.ContainerStatus) bool {
+		for i := range containers {
+			if containers[i].Name == s.Name {
+				return restarts(&containers[i], pod.Spec.RestartPolicy, s.State.Terminated.ExitCode)
+			}
+		}
+		return false
 	})
 }
 
 // validateEphemeralTransitions: none of these ever runs again.
 func validateEphemeralTransitions(old, now []corev1.ContainerStatus, path *field.Path) field.ErrorList {
-	return stayEnded(old, now, path, func(*corev1.ContainerStatus) bool { return false })
+	return stayEnded(old, now, path, false, func(*corev1.ContainerStatus) bool { return false })
 }
 
 // stayEnded checks that containers which have ended do not run, but for those that may.
-func stayEnded(old, now []corev1.ContainerStatus, path *field.Path, may func(s *corev1.ContainerStatus) bool) field.ErrorList {
-	runs := sets.New[string]()
-	for i := range now {
-		if now[i].State.Terminated == nil {
-			runs.Insert(now[i].Name)
-		}
-	}
+// A name may be reported twice; first says that then only the first counts.
+func stayEnded(old, now []corev1.ContainerStatus, path *field.Path, first bool, may func(s *corev1.ContainerStatus) bool) field.ErrorList {
 	var errs field.ErrorList
 	for i := range old {
-		if s := &old[i]; s.State.Terminated != nil && runs.Has(s.Name) && !may(s) {
-			errs = append(errs, field.Forbidden(path.Index(i).Child("state"), "may not be transitioned to non-terminated state"))
+		s := &old[i]
+		if s.State.Terminated == nil {
+			continue
+		}
+		for j := range now {
+			if now[j].Name != s.Name || now[j].State.Terminated != nil {
+				continue
+			}
+			if !may(s) {
+				errs = append(errs, field.Forbidden(path.Index(i).Child("state"), "may not be transitioned to non-terminated state"))
+			}
+			if first {
+				break
+			}
 		}
 	}
 	return errs
 }
 
-func containersByName(containers []corev1.Container) map[string]*corev1.Container {
-	out := make(map[string]*corev1.Container, len(containers))
-	for i := range containers {
-		out[containers[i].Name] = &containers[i]
+// restarts says that a container which ended with code is started again: by its own
+// rules, its own policy, or the pod's.
+func restarts(c *corev1.Container, ofPod corev1.RestartPolicy, code int32) bool {
+	policy := string(ofPod)
+	if c.RestartPolicy != nil {
+		for _, r := range c.RestartPolicyRules {
+			if r.ExitCodes == nil {
+				continue
+			}
+			is := slices.Contains(r.ExitCodes.Values, code)
+			if is == (r.ExitCodes.Operator == corev1.ContainerRestartRuleOnExitCodesOpIn) {
+				return true
+			}
+		}
+		policy = string(*c.RestartPolicy)
 	}
-	return out
+	switch policy {
+	case string(corev1.RestartPolicyNever):
+		return false
+	case string(corev1.RestartPolicyOnFailure):
+		return code != 0
+	}
+	return true
 }
 
 // restartsAll says that the exit of some container may restart all of the pod.
@@ -124,83 +159,34 @@ func restartsAll(spec *corev1.PodSpec) bool {
 	return false
 }
 
-// validateClaimStatuses checks the names of the claims that were made for a pod.
-func validateClaimStatuses(statuses []corev1.PodResourceClaimStatus, claims []corev1.PodResourceClaim, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	known := sets.New[string]()
-	for _, c := range claims {
-		known.Insert(c.Name)
+// dropDisabledStatus clears what v1.37 does not serve of a status by default:
+// ImageVolumeWithDigest, DRANodeAllocatableResources and CSIVolumeHealth are off. What is
+// there already may stay.
+func dropDisabledStatus(now, old *corev1.PodStatus) {
+	if len(old.NodeAllocatableResourceClaimStatuses) == 0 {
+		now.NodeAllocatableResourceClaimStatuses = nil
 	}
-	seen := sets.New[string]()
-	for i, s := range statuses {
-		at := path.Index(i)
-		switch {
-		case s.Name == "":
-			errs = append(errs, field.Required(at.Child("name"), ""))
-		case seen.Has(s.Name):
-			errs = append(errs, field.Duplicate(at.Child("name"), s.Name))
-		default:
-			errs = append(errs, rules.Label(s.Name, at.Child("name"))...)
-			seen.Insert(s.Name)
-		}
-		if n := s.ResourceClaimName; n != nil {
-			errs = append(errs, rules.Subdomain(*n, at.Child("name"))...)
-		}
-		if s.Name != "" && !known.Has(s.Name) {
-			errs = append(errs, field.Invalid(at.Child("name"), s.Name, "must match the name of an entry in `spec.resourceClaims`"))
-		}
+	if len(old.VolumeHealth) == 0 {
+		now.VolumeHealth = nil
 	}
-	return errs
+	if !volumeStatuses(old, false) {
+		volumeStatuses(now, true)
+	}
 }
 
-func validatePodIPs(ips []corev1.PodIP, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	var text []string
-	seen := sets.New[string]()
-	for i, ip := range ips {
-		errs = append(errs, rules.IP(ip.IP, path.Index(i))...)
-		if seen.Has(ip.IP) {
-			errs = append(errs, field.Duplicate(path.Index(i), ip))
-		}
-		seen.Insert(ip.IP)
-		text = append(text, ip.IP)
-	}
-	if len(ips) > 1 && len(errs) == 0 {
-		if dual, err := netutils.IsDualStackIPStrings(text); err != nil || !dual || len(ips) > 2 {
-			errs = append(errs, field.Invalid(path, ips, "may specify no more than one IP for each IP family"))
+// volumeStatuses says that a mount tells which image it has, and with drop clears that.
+func volumeStatuses(s *corev1.PodStatus, drop bool) bool {
+	used := false
+	for _, list := range [][]corev1.ContainerStatus{s.ContainerStatuses, s.InitContainerStatuses, s.EphemeralContainerStatuses} {
+		for i := range list {
+			for j := range list[i].VolumeMounts {
+				m := &list[i].VolumeMounts[j]
+				used = used || m.VolumeStatus != nil
+				if drop {
+					m.VolumeStatus = nil
+				}
+			}
 		}
 	}
-	return errs
-}
-
-// validateHostIPs: the first is hostIP, and there are at most two, one of each family.
-func validateHostIPs(s *corev1.PodStatus, path *field.Path) field.ErrorList {
-	if len(s.HostIPs) == 0 {
-		return nil
-	}
-	var errs field.ErrorList
-	at := path.Child("hostIPs")
-	if s.HostIP != s.HostIPs[0].IP {
-		errs = append(errs, field.Invalid(at.Index(0).Child("ip"), s.HostIPs[0].IP, "must be equal to `hostIP`"))
-	}
-	var text []string
-	seen := sets.New[string]()
-	for i, ip := range s.HostIPs {
-		errs = append(errs, rules.IP(ip.IP, at.Index(i))...)
-		if seen.Has(ip.IP) {
-			errs = append(errs, field.Duplicate(at.Index(i), ip))
-		}
-		seen.Insert(ip.IP)
-		text = append(text, ip.IP)
-	}
-	if len(s.HostIPs) > 1 {
-		dual, err := netutils.IsDualStackIPStrings(text)
-		switch {
-		case err != nil:
-			errs = append(errs, field.InternalError(at, fmt.Errorf("failed to check for dual stack with error:%w", err)))
-		case !dual || len(s.HostIPs) > 2:
-			errs = append(errs, field.Invalid(at, s.HostIPs, "may specify no more than one IP for each IP family"))
-		}
-	}
-	return errs
+	return used
 }

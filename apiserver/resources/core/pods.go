@@ -33,9 +33,9 @@ func pods(proxy NodeProxy) *resource.Resource {
 				preparePodUpdate(obj.(*corev1.Pod), old.(*corev1.Pod))
 			},
 			Validate: func(obj runtime.Object) field.ErrorList {
-				return podspec.ValidatePod(withoutEphemeral(obj.(*corev1.Pod)))
+				return podspec.ValidatePod(obj.(*corev1.Pod))
 			},
-			ValidateUpdate: func(obj, old runtime.Object) field.ErrorList {
+			ValidateChange: func(obj, old runtime.Object) field.ErrorList {
 				return podspec.ValidatePodUpdate(obj.(*corev1.Pod), old.(*corev1.Pod))
 			},
 			NameError:                apivalidation.NameIsDNSSubdomain,
@@ -76,22 +76,10 @@ func pods(proxy NodeProxy) *resource.Resource {
 	}
 }
 
-// withoutEphemeral hides ephemeral containers, which come by their own
-// sub-resource, from the rule that a pod cannot be made with them. On create
-// there are none to hide but a user's, which PrepareForCreate has not removed.
-func withoutEphemeral(pod *corev1.Pod) *corev1.Pod {
-	if len(pod.Spec.EphemeralContainers) == 0 || pod.UID == "" || pod.ResourceVersion == "" {
-		return pod
-	}
-	p := *pod
-	p.Spec.EphemeralContainers = nil
-	return &p
-}
-
 func preparePod(pod *corev1.Pod) {
 	admitPod(pod)
 	pod.Generation = 1
-	pod.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: podspec.QOSClass(pod)}
+	pod.Status = corev1.PodStatus{Phase: corev1.PodPending}
 	podspec.DropAnnotations(pod.Annotations)
 	podspec.DropDisabled(&pod.Spec, nil)
 	if len(pod.Spec.SchedulingGates) > 0 {
@@ -102,10 +90,13 @@ func preparePod(pod *corev1.Pod) {
 	}
 	podspec.MergeLabelKeys(pod)
 	podspec.FollowAppArmor(pod)
+	podspec.DefaultPodResources(pod)
+	pod.Status.QOSClass = podspec.QOSClass(pod)
 }
 
 func preparePodUpdate(pod, old *corev1.Pod) {
 	pod.Status = old.Status
+	podspec.KeepPodResources(pod, old)
 	podspec.DropAnnotations(pod.Annotations)
 	podspec.DropDisabled(&pod.Spec, &old.Spec)
 	podspec.KeepServerChoices(pod, old)
@@ -126,15 +117,7 @@ func preparePodStatus(pod, old *corev1.Pod) {
 		pod.Status.QOSClass = old.Status.QOSClass
 	}
 	keepObservedGenerations(&pod.Status, &old.Status)
-	// podIP and the first of podIPs are one field; the older spelling wins where
-	// an old agent sends only that.
-	s := &pod.Status
-	switch {
-	case s.PodIP != "" && (len(s.PodIPs) == 0 || s.PodIPs[0].IP != s.PodIP):
-		s.PodIPs = []corev1.PodIP{{IP: s.PodIP}}
-	case s.PodIP == "" && len(s.PodIPs) > 0:
-		s.PodIP = s.PodIPs[0].IP
-	}
+	dropDisabledStatus(&pod.Status, &old.Status)
 }
 
 // podWarnings: few people write to a pod that exists, and node agents do often, so
@@ -230,17 +213,14 @@ func ephemeralContainers() resource.Subresource {
 			for i := range added {
 				podspec.DefaultEphemeralContainer(&added[i])
 			}
+			podspec.DropDisabled(&pod.Spec, &was.Spec)
 			if !apiequality.Semantic.DeepEqual(pod.Spec, was.Spec) {
 				pod.Generation++
 			}
 		},
 		Validate: func(obj, old runtime.Object) field.ErrorList {
 			pod := obj.(*corev1.Pod)
-			errs := podspec.ValidateEphemeralUpdate(pod, old.(*corev1.Pod))
-			if _, static := pod.Annotations[corev1.MirrorPodAnnotationKey]; static {
-				errs = append(errs, field.Forbidden(field.NewPath(""), "static pods do not support ephemeral containers"))
-			}
-			return errs
+			return podspec.ValidateEphemeralUpdate(pod, old.(*corev1.Pod))
 		},
 		ResetFields: statusReset(),
 	}}

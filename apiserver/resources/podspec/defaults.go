@@ -8,10 +8,8 @@
 package podspec
 
 import (
-	"strings"
-
+	"github.com/distribution/reference"
 	corev1 "k8s.io/api/core/v1"
-	resourcehelper "k8s.io/component-helpers/resource"
 	"k8s.io/utils/ptr"
 )
 
@@ -27,7 +25,7 @@ func DefaultPod(pod *corev1.Pod) {
 	for i := range spec.InitContainers {
 		requestsFromLimits(&spec.InitContainers[i].Resources)
 	}
-	defaultPodRequests(pod)
+	defaultPodIPs(&pod.Status)
 	if t := spec.TerminationGracePeriodSeconds; t != nil && *t < 0 {
 		spec.TerminationGracePeriodSeconds = ptr.To(int64(1))
 	}
@@ -37,6 +35,17 @@ func DefaultPod(pod *corev1.Pod) {
 	if spec.HostNetwork {
 		hostPorts(spec.Containers)
 		hostPorts(spec.InitContainers)
+	}
+}
+
+// defaultPodIPs: podIP and the first of podIPs are one field; the older spelling wins
+// where an old agent sends only that.
+func defaultPodIPs(s *corev1.PodStatus) {
+	switch {
+	case s.PodIP != "" && (len(s.PodIPs) == 0 || s.PodIPs[0].IP != s.PodIP):
+		s.PodIPs = []corev1.PodIP{{IP: s.PodIP}}
+	case s.PodIP == "" && len(s.PodIPs) > 0:
+		s.PodIP = s.PodIPs[0].IP
 	}
 }
 
@@ -161,17 +170,16 @@ func defaultFieldRef(f *corev1.ObjectFieldSelector) {
 // pullPolicy of an image that names none: an image that moves (the tag latest,
 // said or implied) is always asked for again.
 func pullPolicy(image string) corev1.PullPolicy {
-	if name, _, digest := strings.Cut(image, "@"); digest {
-		image = name
-		if !strings.Contains(image[strings.LastIndexByte(image, '/')+1:], ":") {
-			return corev1.PullIfNotPresent
-		}
-	}
-	last := image[strings.LastIndexByte(image, '/')+1:]
-	if _, tag, tagged := strings.Cut(last, ":"); tagged && tag != "latest" {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
 		return corev1.PullIfNotPresent
 	}
-	return corev1.PullAlways
+	tagged, isTagged := named.(reference.Tagged)
+	_, digested := named.(reference.Digested)
+	if isTagged && tagged.Tag() == "latest" || !isTagged && !digested {
+		return corev1.PullAlways
+	}
+	return corev1.PullIfNotPresent
 }
 
 func requestsFromLimits(r *corev1.ResourceRequirements) {
@@ -183,33 +191,6 @@ func requestsFromLimits(r *corev1.ResourceRequirements) {
 			r.Requests = corev1.ResourceList{}
 		}
 		r.Requests[name] = limit.DeepCopy()
-	}
-}
-
-// defaultPodRequests derives the requests of the pod as a whole where only its
-// limits are given: what its containers request, else the limit itself.
-func defaultPodRequests(pod *corev1.Pod) {
-	r := pod.Spec.Resources
-	if r == nil || len(r.Limits) == 0 && len(r.Requests) == 0 {
-		return
-	}
-	aggregate := resourcehelper.AggregateContainerRequests(pod, resourcehelper.PodResourcesOptions{})
-	requests := r.Requests.DeepCopy()
-	if requests == nil {
-		requests = corev1.ResourceList{}
-	}
-	for name, quantity := range aggregate {
-		if _, set := requests[name]; !set && resourcehelper.IsSupportedPodLevelResource(name) {
-			requests[name] = quantity.DeepCopy()
-		}
-	}
-	for name, limit := range r.Limits {
-		if _, set := requests[name]; !set && resourcehelper.IsSupportedPodLevelResource(name) {
-			requests[name] = limit.DeepCopy()
-		}
-	}
-	if len(requests) > 0 {
-		r.Requests = requests
 	}
 }
 

@@ -112,43 +112,36 @@ func fileOwners(s *corev1.PodSpec, drop bool) bool {
 			owner(&items[i].User)
 		}
 	}
+	// Of sources that stand in one place, which is refused later, only the first is
+	// looked at.
 	for i := range s.Volumes {
-		v := &s.Volumes[i]
-		if v.Secret != nil {
+		switch v := &s.Volumes[i]; {
+		case v.Secret != nil:
 			owner(&v.Secret.DefaultUser)
 			keys(v.Secret.Items)
-		}
-		if v.ConfigMap != nil {
+		case v.ConfigMap != nil:
 			owner(&v.ConfigMap.DefaultUser)
 			keys(v.ConfigMap.Items)
-		}
-		if v.DownwardAPI != nil {
+		case v.DownwardAPI != nil:
 			owner(&v.DownwardAPI.DefaultUser)
 			files(v.DownwardAPI.Items)
-		}
-		if v.Projected == nil {
-			continue
-		}
-		owner(&v.Projected.DefaultUser)
-		for j := range v.Projected.Sources {
-			p := &v.Projected.Sources[j]
-			if p.Secret != nil {
-				keys(p.Secret.Items)
-			}
-			if p.ConfigMap != nil {
-				keys(p.ConfigMap.Items)
-			}
-			if p.DownwardAPI != nil {
-				files(p.DownwardAPI.Items)
-			}
-			if p.ServiceAccountToken != nil {
-				owner(&p.ServiceAccountToken.User)
-			}
-			if p.ClusterTrustBundle != nil {
-				owner(&p.ClusterTrustBundle.User)
-			}
-			if p.PodCertificate != nil {
-				owner(&p.PodCertificate.User)
+		case v.Projected != nil:
+			owner(&v.Projected.DefaultUser)
+			for j := range v.Projected.Sources {
+				switch p := &v.Projected.Sources[j]; {
+				case p.Secret != nil:
+					keys(p.Secret.Items)
+				case p.DownwardAPI != nil:
+					files(p.DownwardAPI.Items)
+				case p.ConfigMap != nil:
+					keys(p.ConfigMap.Items)
+				case p.ServiceAccountToken != nil:
+					owner(&p.ServiceAccountToken.User)
+				case p.ClusterTrustBundle != nil:
+					owner(&p.ClusterTrustBundle.User)
+				case p.PodCertificate != nil:
+					owner(&p.PodCertificate.User)
+				}
 			}
 		}
 	}

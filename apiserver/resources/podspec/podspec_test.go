@@ -88,10 +88,11 @@ spec:
 }
 
 func TestPullPolicy(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("0123456789abcdef", 4)
 	for image, want := range map[string]corev1.PullPolicy{
 		"nginx": corev1.PullAlways, "nginx:latest": corev1.PullAlways, "nginx:1.2": corev1.PullIfNotPresent,
 		"host:5000/nginx": corev1.PullAlways, "host:5000/nginx:1": corev1.PullIfNotPresent,
-		"nginx@sha256:0123": corev1.PullIfNotPresent, "nginx:latest@sha256:0123": corev1.PullAlways,
+		"nginx@" + digest: corev1.PullIfNotPresent, "nginx:latest@" + digest: corev1.PullAlways, "NotAnImage": corev1.PullIfNotPresent,
 	} {
 		if got := pullPolicy(image); got != want {
 			t.Errorf("pullPolicy(%q) = %s, want %s", image, got, want)
@@ -314,7 +315,7 @@ func TestValidatePodUpdate(t *testing.T) {
 		"more tolerations":   {now: func(s *corev1.PodSpec) { s.Tolerations = []corev1.Toleration{{Key: "a"}} }},
 		"command":            {now: func(s *corev1.PodSpec) { s.Containers[0].Command = []string{"x"} }, want: "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)\n"},
 		"node":               {now: func(s *corev1.PodSpec) { s.NodeName = "n" }, want: "spec: Forbidden: pod updates may not change fields other than "},
-		"one container more": {now: func(s *corev1.PodSpec) { s.Containers = append(s.Containers, corev1.Container{}) }, want: "spec.containers: Forbidden: pod updates may not add or remove containers"},
+		"one container more": {now: func(s *corev1.PodSpec) { c := s.Containers[0]; c.Name = "more"; s.Containers = append(s.Containers, c) }, want: "spec.containers: Forbidden: pod updates may not add or remove containers"},
 		"fewer tolerations": {
 			old: func(s *corev1.PodSpec) { s.Tolerations = []corev1.Toleration{{Key: "a"}} }, now: func(*corev1.PodSpec) {},
 			want: "spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds",

@@ -1,12 +1,9 @@
 package podspec
 
 import (
-	"fmt"
-
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	resourcehelper "k8s.io/component-helpers/resource"
 )
@@ -24,6 +21,16 @@ func PrepareResize(pod, old *corev1.Pod) {
 	pod.Status = *old.Status.DeepCopy()
 	metav1.ResetObjectMetaForStatus(&pod.ObjectMeta, &old.ObjectMeta)
 	pod.Spec.Containers, pod.Spec.InitContainers, pod.Spec.Resources = containers, initContainers, resources
+	KeepPodResources(pod, old)
+	DefaultPodResources(pod)
+}
+
+// KeepPodResources puts back the resources of the pod as a whole, for clients that do not
+// know of them and leave them out.
+func KeepPodResources(pod, old *corev1.Pod) {
+	if pod.Spec.Resources == nil {
+		pod.Spec.Resources = old.Spec.Resources.DeepCopy()
+	}
 }
 
 // resized are the old containers with the resources of the new ones; the new ones
@@ -53,7 +60,7 @@ func ValidateResize(pod, old *corev1.Pod) field.ErrorList {
 		return field.ErrorList{field.Forbidden(field.NewPath(""), "windows pods cannot be resized")}
 	}
 	path := field.NewPath("spec")
-	errs := validateSpec(&pod.Spec, &old.Spec, &pod.ObjectMeta, path)
+	errs := validatePod(pod, old)
 	class := old.Status.QOSClass
 	if class == "" {
 		class = QOSClass(old)
@@ -66,9 +73,6 @@ func ValidateResize(pod, old *corev1.Pod) field.ErrorList {
 	}
 	munged := pod.Spec.DeepCopy()
 	errs = append(errs, validatePodLevelResize(munged, pod, old, path)...)
-	if len(old.Status.NodeAllocatableResourceClaimStatuses) > 0 {
-		errs = append(errs, field.Forbidden(path, "pods with node allocatable resource claims cannot be resized"))
-	}
 	if bad := sameContainers(pod, old, path); len(bad) > 0 {
 		return append(errs, bad...)
 	}
@@ -88,7 +92,7 @@ func ValidateResize(pod, old *corev1.Pod) field.ErrorList {
 		return errs
 	}
 	if !apiequality.Semantic.DeepEqual(*munged, old.Spec) {
-		errs = append(errs, field.Forbidden(path, fmt.Sprintf("only cpu and memory resources are mutable\n%v", diff.Diff(old.Spec, *munged))))
+		errs = append(errs, field.Forbidden(path, "only cpu and memory resources are mutable"))
 	}
 	return errs
 }
@@ -108,7 +112,7 @@ func validateInitResize(c, was *corev1.Container, path *field.Path) field.ErrorL
 	}
 	for _, p := range c.ResizePolicy {
 		if p.RestartPolicy == corev1.RestartContainer {
-			return append(errs, field.Forbidden(path, "non-sidecar init containers with a resize policy of RestartContainer cannot be resized"))
+			errs = append(errs, field.Forbidden(path, "non-sidecar init containers with a resize policy of RestartContainer cannot be resized"))
 		}
 	}
 	return errs
@@ -122,8 +126,11 @@ func validatePodLevelResize(munged *corev1.PodSpec, pod, old *corev1.Pod, path *
 	}
 	at := path.Child("resources")
 	now, was := pod.Spec.Resources, old.Spec.Resources
-	if now == nil {
+	switch {
+	case now == nil && was != nil:
 		return field.ErrorList{field.Forbidden(at, "pod-level resources cannot be removed")}
+	case now == nil:
+		return nil
 	}
 	var errs field.ErrorList
 	if was == nil {

@@ -111,12 +111,15 @@ func TestResize(t *testing.T) {
 				`spec.initContainers[1]: Forbidden: only cpu and memory resources for init or sidecar containers are mutable`,
 			},
 		},
-		"pod level":         {old: podLevel, change: func(p *corev1.Pod) { podLevel(p); cpu(p.Spec.Resources, "2", "3") }},
-		"pod level removed": {old: podLevel, change: func(*corev1.Pod) {}, want: []string{`spec.resources: Forbidden: pod-level resources cannot be removed`}},
+		"pod level":          {old: podLevel, change: func(p *corev1.Pod) { podLevel(p); cpu(p.Spec.Resources, "2", "3") }},
+		"pod level left out": {old: podLevel, change: func(*corev1.Pod) {}},
 		"pod level lost": {
 			old:    podLevel,
-			change: func(p *corev1.Pod) { podLevel(p); p.Spec.Resources.Limits = nil },
-			want:   []string{`spec.resources.limits: Forbidden: pod-level resource limits cannot be removed`},
+			change: func(p *corev1.Pod) { p.Spec.Resources = &corev1.ResourceRequirements{} },
+			want: []string{
+				`spec.resources.requests: Forbidden: pod-level resource requests cannot be removed`,
+				`spec.resources.limits: Forbidden: pod-level resource limits cannot be removed`,
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

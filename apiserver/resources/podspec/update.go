@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/diff"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
+
+	"github.com/strake-io/strake/apiserver/resources/rules"
 )
 
 // updatable are the fields of a pod that live on may change, as the message
@@ -27,7 +29,7 @@ var updatable = []string{
 // and, before it is scheduled, its gates and where it may go.
 func ValidatePodUpdate(pod, old *corev1.Pod) field.ErrorList {
 	path := field.NewPath("spec")
-	errs := validateAnnotationChange(pod.Annotations, old.Annotations, field.NewPath("metadata", "annotations"))
+	errs := append(validatePod(pod, old), ValidateAnnotationUpdate(pod, old)...)
 	if len(pod.Spec.Containers) != len(old.Spec.Containers) {
 		return append(errs, field.Forbidden(path.Child("containers"), "pod updates may not add or remove containers"))
 	}
@@ -63,7 +65,7 @@ func ValidatePodUpdate(pod, old *corev1.Pod) field.ErrorList {
 	}
 	if !apiequality.Semantic.DeepEqual(*munged, old.Spec) {
 		errs = append(errs, field.Forbidden(path, fmt.Sprintf("pod updates may not change fields other than %s\n%v",
-			strings.Join(updatable, ","), diff.Diff(old.Spec, *munged))))
+			strings.Join(updatable, ","), diff.Diff(rules.Internal(old.Spec), rules.Internal(*munged)))))
 	}
 	return errs
 }
@@ -84,6 +86,7 @@ func onlyNarrows(munged, old *corev1.PodSpec, path *field.Path) field.ErrorList 
 	}
 	errs = append(errs, onlyNarrowsAffinity(now, was, path.Child("affinity", "nodeAffinity"))...)
 	switch a := munged.Affinity; {
+	case a == nil && was == nil:
 	case a == nil:
 		munged.Affinity = &corev1.Affinity{NodeAffinity: was}
 	case old.Affinity == nil && a.PodAffinity == nil && a.PodAntiAffinity == nil:
@@ -114,12 +117,12 @@ func onlyNarrowsAffinity(now, old *corev1.NodeAffinity, path *field.Path) field.
 	}
 	at := path.Child("requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
 	if len(before) > 0 && len(before) != len(after) {
-		return field.ErrorList{field.Invalid(at, after, "no additions/deletions to non-empty NodeSelectorTerms list are allowed")}
+		return field.ErrorList{field.Invalid(at, rules.Internal(after), "no additions/deletions to non-empty NodeSelectorTerms list are allowed")}
 	}
 	var errs field.ErrorList
 	for i := range before {
 		if !extendsTerm(&after[i], &before[i]) {
-			errs = append(errs, field.Invalid(at.Index(i), after[i], "only additions are allowed (no mutations or deletions)"))
+			errs = append(errs, field.Invalid(at.Index(i), rules.Internal(after[i]), "only additions are allowed (no mutations or deletions)"))
 		}
 	}
 	return errs
@@ -196,7 +199,10 @@ func onlyFewerGates(now, old []corev1.PodSchedulingGate, path *field.Path) field
 // come, none may go or change.
 func ValidateEphemeralUpdate(pod, old *corev1.Pod) field.ErrorList {
 	path := field.NewPath("spec", "ephemeralContainers")
-	errs := validateSpec(&pod.Spec, &old.Spec, &pod.ObjectMeta, field.NewPath("spec"))
+	if _, static := old.Annotations[corev1.MirrorPodAnnotationKey]; static {
+		return field.ErrorList{field.Forbidden(field.NewPath(""), "static pods do not support ephemeral containers")}
+	}
+	errs := append(validatePod(pod, old), ValidateAnnotationUpdate(pod, old)...)
 	now := map[string]*corev1.EphemeralContainer{}
 	for i := range pod.Spec.EphemeralContainers {
 		now[pod.Spec.EphemeralContainers[i].Name] = &pod.Spec.EphemeralContainers[i]
@@ -208,7 +214,7 @@ func ValidateEphemeralUpdate(pod, old *corev1.Pod) field.ErrorList {
 		case !ok:
 			errs = append(errs, field.Forbidden(path, fmt.Sprintf("existing ephemeral containers %q may not be removed\n", o.Name)))
 		case !apiequality.Semantic.DeepEqual(n, o):
-			errs = append(errs, field.Forbidden(path, fmt.Sprintf("existing ephemeral containers %q may not be changed\n%v", o.Name, diff.Diff(o, n))))
+			errs = append(errs, field.Forbidden(path, fmt.Sprintf("existing ephemeral containers %q may not be changed\n%v", o.Name, diff.Diff(rules.Internal(o), rules.Internal(n)))))
 		}
 	}
 	return errs

@@ -18,8 +18,26 @@ import (
 // ValidatePod checks a new pod's spec and what its metadata says about it.
 func ValidatePod(pod *corev1.Pod) field.ErrorList {
 	path := field.NewPath("spec")
+	errs := validatePod(pod, nil)
+	if len(pod.Spec.EphemeralContainers) > 0 {
+		errs = append(errs, field.Forbidden(path.Child("ephemeralContainers"), "cannot be set on create"))
+	}
+	if pod.Spec.NodeName != "" && len(pod.Spec.SchedulingGates) > 0 {
+		errs = append(errs, field.Forbidden(path.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
+	}
+	errs = append(errs, validateSeccompMatch(pod, path)...)
+	return append(errs, validateAppArmorMatch(pod, path)...)
+}
+
+// validatePod checks what is asked of every pod, new or not; old is nil on create.
+func validatePod(pod, old *corev1.Pod) field.ErrorList {
+	path := field.NewPath("spec")
 	errs := validateAnnotations(pod.Annotations, &pod.Spec, field.NewPath("metadata", "annotations"))
-	errs = append(errs, ValidateSpec(&pod.Spec, &pod.ObjectMeta, path)...)
+	var was *corev1.PodSpec
+	if old != nil {
+		was = &old.Spec
+	}
+	errs = append(errs, validateSpec(&pod.Spec, was, &pod.ObjectMeta, path)...)
 	if n := pod.Spec.ServiceAccountName; n == "" {
 		for i := range pod.Spec.Volumes {
 			p := pod.Spec.Volumes[i].Projected
@@ -43,14 +61,7 @@ func ValidatePod(pod *corev1.Pod) field.ErrorList {
 	for i := range pod.Spec.InitContainers {
 		errs = append(errs, trimmedImage(pod.Spec.InitContainers[i].Image, path.Child("initContainers").Index(i))...)
 	}
-	if len(pod.Spec.EphemeralContainers) > 0 {
-		errs = append(errs, field.Forbidden(path.Child("ephemeralContainers"), "cannot be set on create"))
-	}
-	if pod.Spec.NodeName != "" && len(pod.Spec.SchedulingGates) > 0 {
-		errs = append(errs, field.Forbidden(path.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
-	}
-	errs = append(errs, validateSeccompMatch(pod, path)...)
-	return append(errs, validateAppArmorMatch(pod, path)...)
+	return errs
 }
 
 // ValidateTemplate checks a pod template.
