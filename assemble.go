@@ -23,6 +23,7 @@ import (
 	"github.com/strake-io/strake/apiserver"
 	"github.com/strake-io/strake/apiserver/admission"
 	admissiondefaults "github.com/strake-io/strake/apiserver/admission/defaults"
+	"github.com/strake-io/strake/apiserver/admission/podtopologylabels"
 	"github.com/strake-io/strake/apiserver/allocator"
 	"github.com/strake-io/strake/apiserver/authn"
 	"github.com/strake-io/strake/apiserver/authn/tokens"
@@ -122,11 +123,15 @@ func (c *ControlPlane) assembleServer() error {
 	}
 	all = append(all, c.config.Resources...)
 	c.webhooks = webhook.New(webhook.Config{Resolve: webhook.Services(func() resource.Objects { return c.server.Objects() })})
+	plugins, err := c.admission()
+	if err != nil {
+		return err
+	}
 	c.server, err = apiserver.New(apiserver.Config{
 		Complete: c.complete,
 		Store:    c.config.Store, Resources: all, OpenAPI: openapi.New(openapi.Config{Version: apiserver.DefaultVersion}),
 		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer,
-		Admission: c.admission(),
+		Admission: plugins,
 		Paths:     map[string]http.Handler{".well-known": c.tokens, "openid": c.tokens},
 		Checks:    c.config.Checks, Rand: c.config.Rand,
 		Logger: c.config.Logger.WithName("apiserver"), Registerer: c.config.Registry,
@@ -144,9 +149,9 @@ func (c *ControlPlane) assembleServer() error {
 }
 
 // admission is what looks at every write.
-func (c *ControlPlane) admission() []admission.Plugin {
+func (c *ControlPlane) admission() ([]admission.Plugin, error) {
 	return admissiondefaults.Chain(admissiondefaults.Config{
-		Authorizer: c.config.Authorizer, Caller: c.webhooks, NoToken: len(c.config.RootCA) == 0, Host: c.config.Admission,
+		Authorizer: c.config.Authorizer, Caller: c.webhooks, NoToken: len(c.config.RootCA) == 0, PodSecurity: c.config.PodSecurity, Host: c.config.Admission,
 	})
 }
 
@@ -201,7 +206,9 @@ func (c *ControlPlane) bind(ctx context.Context, bindings []*corev1.Binding) []e
 	for i, b := range bindings {
 		wg.Go(func() {
 			req := resource.Request{User: schedulerUser, Verb: "create", Namespace: b.Namespace, Name: b.Name, Subresource: "binding"}
-			errs[i] = core.Bind(ctx, req, b, c.server.Objects())
+			if errs[i] = podtopologylabels.Label(ctx, c.server.Objects(), b); errs[i] == nil {
+				errs[i] = core.Bind(ctx, req, b, c.server.Objects())
+			}
 		})
 	}
 	wg.Wait()

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	podsecurity "k8s.io/pod-security-admission/admission/api"
 
 	"github.com/strake-io/strake/apiserver"
 	"github.com/strake-io/strake/apiserver/admission"
@@ -63,6 +64,9 @@ type ControlPlaneConfig struct {
 	// upstream's that are off unless one adds them, which are packages below
 	// apiserver/admission.
 	Admission []admission.Plugin
+	// PodSecurity is the Pod Security Standard of namespaces whose labels name none, and
+	// who is exempt from it; nil means privileged, and nobody.
+	PodSecurity *podsecurity.PodSecurityConfiguration
 	// Resources beside the built-in ones: the program's own types.
 	Resources []*resource.Resource
 

@@ -15,10 +15,14 @@ func (n named) Name() string { return string(n) }
 // What a program adds comes to the place that upstream has for it, and before what
 // clients have configured where upstream has none.
 func TestChain(t *testing.T) {
-	var got []string
-	for _, p := range defaults.Chain(defaults.Config{Host: []admission.Plugin{
+	plugins, err := defaults.Chain(defaults.Config{Host: []admission.Plugin{
 		named("b"), named("DenyServiceExternalIPs"), named("a"), named("NamespaceAutoProvision"), named("NamespaceExists"),
-	}}) {
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range plugins {
 		got = append(got, p.Name())
 	}
 	last := -1

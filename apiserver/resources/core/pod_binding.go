@@ -120,11 +120,7 @@ func assign(pod *corev1.Pod, binding *corev1.Binding, now metav1.Time) error {
 }
 
 func setScheduled(pod *corev1.Pod, now metav1.Time) {
-	condition := corev1.PodCondition{
-		Type: corev1.PodScheduled, Status: corev1.ConditionTrue,
-		ObservedGeneration: pod.Generation, LastTransitionTime: now,
-	}
-	setCondition(&pod.Status, condition)
+	setCondition(&pod.Status, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: now})
 }
 
 // setCondition replaces the condition of that type; the time of the last
