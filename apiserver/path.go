@@ -124,6 +124,10 @@ func (x *exchange) verb() error {
 	if x.sub != nil {
 		return x.subresource()
 	}
+	if x.resource.Create != nil && (x.info.Name != "" || x.resource.Namespaced && x.info.Namespace == "") {
+		// What is only made is made in its collection, and is nowhere afterwards.
+		return x.notServed()
+	}
 	if err := x.supported(); err != nil {
 		return err
 	}
