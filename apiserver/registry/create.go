@@ -142,8 +142,8 @@ func (r *Registry) finishCreate(ctx context.Context, w Write, obj runtime.Object
 	if res.Validate != nil {
 		errs = append(errs, res.Validate(obj)...)
 	}
-	if len(errs) == 0 && res.ValidateAmong != nil {
-		errs = res.ValidateAmong(ctx, obj, nil, r.set)
+	if res.ValidateAmong != nil {
+		errs = append(errs, res.ValidateAmong(ctx, obj, nil, r.set)...)
 	}
 	if len(errs) > 0 {
 		return nil, res.Invalid(accessor.GetName(), errs)

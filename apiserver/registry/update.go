@@ -275,8 +275,8 @@ func (r *Registry) check(ctx context.Context, w Write, change Change, obj, old r
 	if change.View != nil {
 		among = change.View.ValidateAmong
 	}
-	if len(errs) == 0 && among != nil {
-		errs = among(ctx, obj, old, r.set)
+	if among != nil {
+		errs = append(errs, among(ctx, obj, old, r.set)...)
 	}
 	if len(errs) > 0 {
 		return res.Invalid(w.Name, errs)

@@ -177,7 +177,7 @@ type Strategy struct {
 	// kinds that forgive in an update what they do not in a new object.
 	ValidateChange func(obj, old runtime.Object) field.ErrorList
 	// ValidateAmong checks what depends on other objects, beside the functions
-	// before; old is nil on create. It runs last, and only where they found nothing.
+	// before; old is nil on create. It runs last, whatever they found.
 	ValidateAmong func(ctx context.Context, obj, old runtime.Object, objects Objects) field.ErrorList
 	// StandardFinalizers: a finalizer without a domain must be one of Kubernetes' own.
 	StandardFinalizers bool

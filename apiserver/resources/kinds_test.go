@@ -199,7 +199,7 @@ func TestInvalidUpdates(t *testing.T) {
 		{"Job", `{spec: {manualSelector: true, selector: {matchLabels: {app: x}}, template: {metadata: {labels: {app: x}}}}}`, `{spec: {completions: 4, manualSelector: true, selector: {matchLabels: {app: x}}, template: {metadata: {labels: {app: x}}}}}`, []string{`spec.completions: Invalid value: 4: field is immutable`}},
 		{"Job", `{spec: {suspend: true, manualSelector: true, selector: {matchLabels: {app: x}}, template: {metadata: {labels: {app: x}}}}}`, `{spec: {suspend: true, manualSelector: true, selector: {matchLabels: {app: x}}, template: {metadata: {labels: {app: x}}, spec: {nodeSelector: {a: b}}}}}`, nil},
 		{"PriorityClass", `{}`, `{value: 11}`, []string{`value: Forbidden: may not be changed in an update.`}},
-		{"StorageClass", `{}`, `{provisioner: example.com/other}`, []string{`provisioner: Forbidden: updates to provisioner are forbidden.`}},
+		{"StorageClass", `{}`, `{provisioner: example.com/other}`, []string{`provisioner: Invalid value: null: field is immutable`}},
 		{"RuntimeClass", `{}`, `{handler: other}`, []string{`handler: Invalid value: null: field is immutable`}},
 		{"IngressClass", `{}`, `{spec: {controller: example.com/d}}`, []string{`spec.controller: Invalid value: "example.com/d": field is immutable`}},
 		{"RoleBinding", `{}`, `{roleRef: {name: s}}`, []string{`roleRef: Invalid value: {"APIGroup":"rbac.authorization.k8s.io","Kind":"Role","Name":"s"}: field is immutable`}},

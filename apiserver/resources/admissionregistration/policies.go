@@ -6,6 +6,8 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
 	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/apiserver/resources/columns"
 	"github.com/strake-io/strake/apiserver/resources/typed"
@@ -81,7 +83,7 @@ func validatingBindings() *resource.Resource {
 			Default:          typed.Default(func(b *admissionv1.ValidatingAdmissionPolicyBinding) { defaultMatch(b.Spec.MatchResources) }),
 			PrepareForCreate: counted.Create, PrepareForUpdate: counted.Update,
 			Validate: typed.Validate(func(b *admissionv1.ValidatingAdmissionPolicyBinding) errorList {
-				errs := validateBinding(b.Spec.PolicyName, b.Spec.ParamRef, b.Spec.MatchResources, bindingMatchField)
+				errs := validateBinding(b.Spec.PolicyName, b.Spec.ParamRef, b.Spec.MatchResources)
 				return append(errs, validateActions(b.Spec.ValidationActions)...)
 			}),
 		},
@@ -101,7 +103,8 @@ func mutatingBindings() *resource.Resource {
 			Default:          typed.Default(func(b *admissionv1.MutatingAdmissionPolicyBinding) { defaultMatch(b.Spec.MatchResources) }),
 			PrepareForCreate: counted.Create, PrepareForUpdate: counted.Update,
 			Validate: typed.Validate(func(b *admissionv1.MutatingAdmissionPolicyBinding) errorList {
-				return validateBinding(b.Spec.PolicyName, b.Spec.ParamRef, b.Spec.MatchResources, bindingMatchField)
+				errs := validateBinding(b.Spec.PolicyName, b.Spec.ParamRef, b.Spec.MatchResources)
+				return append(errs, onlyMutable(b.Spec.MatchResources, field.NewPath("spec", "matchResources"))...)
 			}),
 		},
 		Table: bindingTable(func(b *admissionv1.MutatingAdmissionPolicyBinding) (string, *admissionv1.ParamRef) {

@@ -15,12 +15,9 @@ import (
 	"github.com/strake-io/strake/apiserver/resources/rules"
 )
 
-// bindingMatchField is what upstream calls spec.matchResources in error messages.
-const bindingMatchField = "matchResouces"
-
 var actions = []admissionv1.ValidationAction{admissionv1.Audit, admissionv1.Deny, admissionv1.Warn}
 
-func validateBinding(policy string, ref *admissionv1.ParamRef, match *admissionv1.MatchResources, matchField string) errorList {
+func validateBinding(policy string, ref *admissionv1.ParamRef, match *admissionv1.MatchResources) errorList {
 	at := field.NewPath("spec")
 	var errs errorList
 	if policy == "" {
@@ -29,7 +26,7 @@ func validateBinding(policy string, ref *admissionv1.ParamRef, match *admissionv
 		errs = append(errs, rules.Subdomain(policy, at.Child("policyName"))...)
 	}
 	errs = append(errs, validateParamRef(ref, at.Child("paramRef"))...)
-	return append(errs, validateMatch(match, at.Child(matchField))...)
+	return append(errs, validateMatch(match, at.Child("matchResources"))...)
 }
 
 func validateParamRef(ref *admissionv1.ParamRef, at *field.Path) errorList {
@@ -78,7 +75,7 @@ func validateActions(given []admissionv1.ValidationAction) errorList {
 			"must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)"))
 	}
 	if len(seen) == 0 {
-		errs = append(errs, field.Required(at, "at least one validation action is required"))
+		errs = append(errs, field.Required(at, ""))
 	}
 	return errs
 }

@@ -155,15 +155,7 @@ func validateMutatingPolicy(p, old *admissionv1.MutatingAdmissionPolicy) errorLi
 		}
 	}
 	errs := validatePolicyFrame(spec.FailurePolicy, spec.ParamKind, spec.MatchConstraints, path)
-	if spec.MatchConstraints != nil {
-		for _, r := range spec.MatchConstraints.ResourceRules {
-			for _, op := range r.Operations {
-				if op != admissionv1.Create && op != admissionv1.Update {
-					errs = append(errs, field.Invalid(path.Child("matchConstraints.resourceRules.operations"), op, "may only be CREATE or UPDATE"))
-				}
-			}
-		}
-	}
+	errs = append(errs, onlyMutable(spec.MatchConstraints, path.Child("matchConstraints"))...)
 	if old == nil || !reflect.DeepEqual(spec.ParamKind, old.Spec.ParamKind) || !reflect.DeepEqual(spec.MatchConditions, old.Spec.MatchConditions) {
 		errs = append(errs, validateConditions(spec.MatchConditions, declares, stored, path.Child("matchConditions"))...)
 	}
@@ -182,6 +174,22 @@ func validateMutatingPolicy(p, old *admissionv1.MutatingAdmissionPolicy) errorLi
 	return append(errs, optional(&spec.ReinvocationPolicy, path.Child("reinvocationPolicy"), reinvocations)...)
 }
 
+// onlyMutable: nothing but what has an object to change is mutated.
+func onlyMutable(match *admissionv1.MatchResources, path *field.Path) errorList {
+	if match == nil {
+		return nil
+	}
+	var errs errorList
+	for _, r := range match.ResourceRules {
+		for _, op := range r.Operations {
+			errs = append(errs, rules.OneOf(op, path.Child("resourceRules", "operations"), mutable...)...)
+		}
+	}
+	return errs
+}
+
+var mutable = []admissionv1.OperationType{admissionv1.OperationAll, admissionv1.Connect, admissionv1.Create, admissionv1.Update}
+
 func mutationExpression(m *admissionv1.Mutation) string {
 	switch {
 	case m.ApplyConfiguration != nil:
@@ -196,7 +204,7 @@ func validateMutation(compiler *celexpr.Compiler, m *admissionv1.Mutation, decla
 	apply, patch := path.Child("applyConfiguration"), path.Child("jsonPatch")
 	compile := func(at *field.Path, text string, returns *cel.Type) errorList {
 		if strings.TrimSpace(text) == "" {
-			return errorList{field.Required(at.Child("expression"), "expression is not specified")}
+			return errorList{field.Required(at.Child("expression"), "")}
 		}
 		e := compiler.Compile(text, declares, age(stored, text), returns)
 		return compileError(at.Child("expression"), text, e.Err)

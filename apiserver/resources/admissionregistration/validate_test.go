@@ -160,7 +160,7 @@ func TestPolicies(t *testing.T) {
 			},
 			AuditAnnotations: []admissionv1.AuditAnnotation{{Key: "k", ValueExpression: "1"}, {Key: "k", ValueExpression: "'v'"}},
 		}, []string{
-			`spec.variables[0].name: Invalid value: "for": name is not a valid CEL identifier`,
+			`spec.variables[0].name: Invalid value: "for": must be a valid CEL identifier`,
 			`spec.validations[0].expression: Invalid value: "variables.n + 1 == 'x'": compilation failed: ERROR: <input>:1:17: found no matching overload for '_==_' applied to '(int, string)'`,
 			`spec.validations[0].message: Invalid value: "a\nb": message must not contain line breaks`,
 			`spec.validations[0].reason: Unsupported value: "Odd": supported values: "Forbidden", "Invalid", "RequestEntityTooLarge"`,
@@ -193,7 +193,7 @@ func TestMutatingPolicies(t *testing.T) {
 		},
 	}}
 	want := []string{
-		`spec.matchConstraints.resourceRules.operations: Invalid value: "DELETE": may only be CREATE or UPDATE`,
+		`spec.matchConstraints.resourceRules.operations: Unsupported value: "DELETE": supported values: "*", "CONNECT", "CREATE", "UPDATE"`,
 		`spec.mutations[0].patchType: Unsupported value: "Odd": supported values: "ApplyConfiguration", "JSONPatch"`,
 		`spec.mutations[1].jsonPatch: Required value: must be specified when patchType is JSONPatch`,
 		`spec.mutations[2].applyConfiguration.expression: Invalid value: "1": must evaluate to Object but got int`,

@@ -83,7 +83,7 @@ func setDefaults(crd *apiextensionsv1.CustomResourceDefinition) {
 }
 
 func prepareForCreate(crd *apiextensionsv1.CustomResourceDefinition) {
-	crd.Status = apiextensionsv1.CustomResourceDefinitionStatus{Conditions: []apiextensionsv1.CustomResourceDefinitionCondition{}, StoredVersions: []string{}}
+	crd.Status = apiextensionsv1.CustomResourceDefinitionStatus{}
 	crd.Generation = 1
 	addStoredVersion(crd)
 }

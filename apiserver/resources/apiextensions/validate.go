@@ -2,7 +2,6 @@ package apiextensions
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"k8s.io/apiextensions-apiserver/pkg/apihelpers"
@@ -81,12 +80,14 @@ func validateStoredVersions(crd *apiextensions.CustomResourceDefinition) field.E
 		return field.ErrorList{field.Invalid(path, stored, "must have at least one stored version")}
 	}
 	var errs field.ErrorList
-	known := sets.New[string]()
+	known, named := sets.New[string](), sets.New(stored...)
 	for _, v := range crd.Spec.Versions {
 		known.Insert(v.Name)
-		if v.Storage && !slices.Contains(stored, v.Name) {
+		// A name that comes twice is there for the first alone.
+		if v.Storage && !named.Has(v.Name) {
 			errs = append(errs, field.Invalid(path, stored, "must have the storage version "+v.Name))
 		}
+		named.Delete(v.Name)
 	}
 	for i, v := range stored {
 		if !known.Has(v) {

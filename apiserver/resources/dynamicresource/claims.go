@@ -9,7 +9,6 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	unversioned "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -124,8 +123,7 @@ func resourceClaimTemplates() *resource.Resource {
 			},
 			Validate: typed.Validate(func(t *resourcev1.ResourceClaimTemplate) field.ErrorList {
 				path := field.NewPath("spec")
-				errs := unversioned.ValidateLabels(t.Spec.Labels, path.Child("metadata", "labels"))
-				errs = append(errs, apivalidation.ValidateAnnotations(t.Spec.Annotations, path.Child("metadata", "annotations"))...)
+				errs := rules.TemplateMeta(&t.Spec.ObjectMeta, path.Child("metadata"))
 				return append(errs, validateClaim(&t.Spec.Spec.Devices, path.Child("spec", "devices"))...)
 			}),
 			ValidateChange: typed.Change(func(t, old *resourcev1.ResourceClaimTemplate) field.ErrorList {

@@ -18,12 +18,9 @@ import (
 // device names one device, or one share of one.
 type device struct{ driver, pool, name, share string }
 
-func (d device) String() string {
-	s := d.driver + "/" + d.pool + "/" + d.name
-	if d.share != "" {
-		s += "/" + d.share
-	}
-	return s
+// shown is a device as errors show it.
+func (d device) shown() any {
+	return rules.Internal(struct{ Driver, Pool, Device, ShareID string }{d.driver, d.pool, d.name, d.share})
 }
 
 func allocated(a *resourcev1.AllocationResult) map[device]bool {
@@ -129,7 +126,7 @@ func validateDeviceStatus(s *resourcev1.AllocatedDeviceStatus, devices map[devic
 		errs = append(errs, is(*s.ShareID, validate.UUID, path.Child("shareID"))...)
 	}
 	if id := reported(*s); !devices[id] {
-		errs = append(errs, field.Invalid(path, id.String(), "must be an allocated device in the claim"))
+		errs = append(errs, field.Invalid(path, id.shown(), "must be an allocated device in the claim"))
 	}
 	conditions := path.Child("conditions")
 	if n := len(s.Conditions); n > resourcev1.AllocatedDeviceStatusMaxConditions {

@@ -225,7 +225,7 @@ func TestValidateClaimStatus(t *testing.T) {
 			}
 		}, want: []string{
 			`status.devices[0].networkData.ips[1]: Invalid value: "x": must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)`,
-			`status.devices[1]: Invalid value: "gpu.example.com/node-1/gpu-7": must be an allocated device in the claim`,
+			`status.devices[1]: Invalid value: {"Driver":"gpu.example.com","Pool":"node-1","Device":"gpu-7","ShareID":""}: must be an allocated device in the claim`,
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -275,7 +275,7 @@ func TestClaimState(t *testing.T) {
 			t.Errorf("%s: %d columns for %d cells", r.Plural, len(r.Columns), len(cells))
 		}
 	}
-	if got := fmt.Sprint(allocated(allocation())); got != "map[gpu.example.com/node-1/gpu-0:true]" {
+	if got := fmt.Sprint(allocated(allocation())); got != "map[{gpu.example.com node-1 gpu-0 }:true]" {
 		t.Error(got)
 	}
 }

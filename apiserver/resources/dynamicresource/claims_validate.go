@@ -68,9 +68,13 @@ func validateRequest(r resourcev1.DeviceRequest, path *field.Path) field.ErrorLi
 	case e == nil && !alternatives:
 		return append(errs, field.Required(path, one))
 	case e != nil && alternatives:
-		return append(errs, field.Invalid(path, nil, one+", but multiple fields are set"))
-	case e != nil:
-		return append(errs, validateWanted(e.DeviceClassName, e.Selectors, e.AllocationMode, e.Count, e.Tolerations, path.Child("exactly"))...)
+		errs = append(errs, field.Invalid(path, nil, one+", but multiple fields are set"))
+	}
+	if e := r.Exactly; e != nil {
+		errs = append(errs, validateWanted(e.DeviceClassName, e.Selectors, e.AllocationMode, e.Count, e.Tolerations, path.Child("exactly"))...)
+	}
+	if len(r.FirstAvailable) == 0 {
+		return errs
 	}
 	return append(errs, set(r.FirstAvailable, resourcev1.FirstAvailableDeviceRequestMaxSize,
 		func(s resourcev1.DeviceSubRequest) string { return s.Name }, whole,

@@ -161,7 +161,7 @@ func TestValidateLevel(t *testing.T) {
 			`spec.type: Unsupported value: "Some": supported values: "Exempt", "Limited"`,
 		}},
 		"exempt by another name": {change: func(l *flowcontrolv1.PriorityLevelConfiguration) { l.Spec.Type = "Exempt" }, want: []string{
-			`spec.type: Invalid value: "Exempt": type must be 'Exempt' if and only if name is 'exempt'`,
+			"spec.type: Invalid value: \"Exempt\": must be 'Exempt' if and only if `name` is 'exempt'",
 			`spec.limited: Forbidden`,
 		}},
 		"not limited": {change: func(l *flowcontrolv1.PriorityLevelConfiguration) {

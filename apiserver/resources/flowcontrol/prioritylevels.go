@@ -119,7 +119,7 @@ func validateLevelSpec(name string, spec *flowcontrolv1.PriorityLevelConfigurati
 	const exempt, limited = flowcontrolv1.PriorityLevelEnablementExempt, flowcontrolv1.PriorityLevelEnablementLimited
 	var errs field.ErrorList
 	if (name == flowcontrolv1.PriorityLevelConfigurationNameExempt) != (spec.Type == exempt) {
-		errs = append(errs, field.Invalid(path.Child("type"), spec.Type, "type must be 'Exempt' if and only if name is 'exempt'"))
+		errs = append(errs, field.Invalid(path.Child("type"), spec.Type, "must be 'Exempt' if and only if `name` is 'exempt'"))
 	}
 	errs = append(errs, validateUnions(spec, path)...)
 	switch spec.Type {
@@ -155,7 +155,11 @@ func validateUnions(spec *flowcontrolv1.PriorityLevelConfigurationSpec, path *fi
 	if spec.Limited == nil {
 		return errs
 	}
-	response, at := &spec.Limited.LimitResponse, at.Child("limitResponse", "queuing")
+	response := &spec.Limited.LimitResponse
+	if response.Type == "" {
+		errs = append(errs, field.Required(at.Child("limitResponse", "type"), ""))
+	}
+	at = at.Child("limitResponse", "queuing")
 	switch is := response.Type == flowcontrolv1.LimitResponseTypeQueue; {
 	case is && response.Queuing == nil:
 		errs = append(errs, field.Required(at, ""))

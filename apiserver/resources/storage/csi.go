@@ -2,7 +2,6 @@ package storage
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -10,6 +9,7 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
@@ -28,9 +28,9 @@ func csiDrivers() *resource.Resource {
 		New: typed.New[storagev1.CSIDriver], NewList: typed.New[storagev1.CSIDriverList],
 		Strategy: resource.Strategy{
 			Default:          typed.Default(defaultDriver),
-			PrepareForCreate: counted.Create,
-			PrepareForUpdate: counted.Update,
+			PrepareForUpdate: counted.Update, // the first generation is 0
 			Validate:         typed.Validate(validateDriver),
+			Warnings:         typed.Warnings(driverWarnings),
 			ValidateUpdate: typed.Change(func(d, old *storagev1.CSIDriver) field.ErrorList {
 				path := field.NewPath("spec")
 				errs := rules.Immutable(d.Spec.AttachRequired, old.Spec.AttachRequired, path.Child("attachedRequired"))
@@ -47,7 +47,7 @@ func defaultDriver(d *storagev1.CSIDriver) {
 	for _, one := range []struct {
 		field **bool
 		value bool
-	}{{&s.AttachRequired, true}, {&s.PodInfoOnMount, false}, {&s.StorageCapacity, false}, {&s.RequiresRepublish, false}, {&s.SELinuxMount, false}} {
+	}{{&s.AttachRequired, true}, {&s.PodInfoOnMount, false}, {&s.StorageCapacity, false}, {&s.RequiresRepublish, false}, {&s.SELinuxMount, false}, {&s.PreventPodSchedulingIfMissing, false}} {
 		if *one.field == nil {
 			*one.field = ptr.To(one.value)
 		}
@@ -79,9 +79,23 @@ func validateDriver(d *storagev1.CSIDriver) field.ErrorList {
 			storagev1.FileFSGroupPolicy, storagev1.NoneFSGroupPolicy, storagev1.ReadWriteOnceWithFSTypeFSGroupPolicy)...)
 	}
 	for _, mode := range s.VolumeLifecycleModes {
-		errs = append(errs, rules.OneOf(mode, path.Child("volumeLifecycleModes"), storagev1.VolumeLifecycleEphemeral, storagev1.VolumeLifecyclePersistent)...)
+		errs = append(errs, rules.OneOf(mode, path.Child("volumeLifecycleModes"), storagev1.VolumeLifecyclePersistent, storagev1.VolumeLifecycleEphemeral)...)
+	}
+	if n := s.NodeAllocatableUpdatePeriodSeconds; n != nil && *n < 10 {
+		errs = append(errs, field.Invalid(path.Child("nodeAllocatableUpdatePeriodSeconds"), *n, "must be greater than or equal to 10 seconds"))
+	}
+	if s.ServiceAccountTokenInSecrets != nil && len(s.TokenRequests) == 0 {
+		errs = append(errs, field.Invalid(path.Child("serviceAccountTokenInSecrets"), *s.ServiceAccountTokenInSecrets, "serviceAccountTokenInSecrets is set but no tokenRequests are specified"))
 	}
 	return append(errs, tokenRequests(s.TokenRequests, path.Child("tokenRequests"))...)
+}
+
+func driverWarnings(d, old *storagev1.CSIDriver) []string {
+	if len(d.Spec.TokenRequests) == 0 || d.Spec.ServiceAccountTokenInSecrets != nil ||
+		old != nil && apiequality.Semantic.DeepEqual(d.Spec.TokenRequests, old.Spec.TokenRequests) {
+		return nil
+	}
+	return []string{"spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes"}
 }
 
 func tokenRequests(requests []storagev1.TokenRequest, path *field.Path) field.ErrorList {
@@ -92,6 +106,7 @@ func tokenRequests(requests []storagev1.TokenRequest, path *field.Path) field.Er
 		at := path.Index(i)
 		if seen[r.Audience] {
 			errs = append(errs, field.Duplicate(at.Child("audience"), r.Audience))
+			continue
 		}
 		seen[r.Audience] = true
 		switch n := r.ExpirationSeconds; {
@@ -140,6 +155,14 @@ func csiNodes() *resource.Resource {
 		GVK: gvk("CSINode"), Plural: "csinodes", Singular: "csinode", StoragePrefix: "csinodes",
 		New: typed.New[storagev1.CSINode], NewList: typed.New[storagev1.CSINodeList],
 		Strategy: resource.Strategy{
+			// What drivers say of the health of storage is not served by default.
+			PrepareForCreate: func(_ resource.Request, obj runtime.Object) {
+				obj.(*storagev1.CSINode).Status = storagev1.CSINodeStatus{}
+			},
+			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
+				obj.(*storagev1.CSINode).Status = old.(*storagev1.CSINode).Status
+			},
+			ResetFields: typed.Reset("status"),
 			Validate: typed.Validate(func(n *storagev1.CSINode) field.ErrorList {
 				return validateNodeDrivers(n.Spec.Drivers, field.NewPath("spec", "drivers"))
 			}),
@@ -181,15 +204,15 @@ func validateNodeDrivers(drivers []storagev1.CSINodeDriver, path *field.Path) fi
 		}
 		keys := map[string]bool{}
 		for _, key := range d.TopologyKeys {
+			// Upstream's paths end at the driver.
+			if key == "" {
+				errs = append(errs, field.Required(at, ""))
+			}
 			if keys[key] {
-				errs = append(errs, field.Duplicate(at.Child("topologyKeys"), key))
+				errs = append(errs, field.Duplicate(at, key))
 			}
 			keys[key] = true
-			if key == "" {
-				errs = append(errs, field.Required(at.Child("topologyKeys"), ""))
-				continue
-			}
-			errs = append(errs, rules.Matches(key, at.Child("topologyKeys"), validation.IsQualifiedName(key))...)
+			errs = append(errs, rules.Matches(key, at, validation.IsQualifiedName(key))...)
 		}
 	}
 	return errs
@@ -198,18 +221,17 @@ func validateNodeDrivers(drivers []storagev1.CSINodeDriver, path *field.Path) fi
 // validateNodeUpdate: a driver comes and goes, but does not change; how much it can
 // attach does.
 func validateNodeUpdate(n, old *storagev1.CSINode) field.ErrorList {
-	for _, d := range n.Spec.Drivers {
-		i := slices.IndexFunc(old.Spec.Drivers, func(o storagev1.CSINodeDriver) bool { return o.Name == d.Name })
-		if i < 0 {
-			continue
-		}
-		was := old.Spec.Drivers[i]
-		d.Allocatable = was.Allocatable
-		if !apiequality.Semantic.DeepEqual(d, was) {
-			return field.ErrorList{field.Invalid(field.NewPath("CSINodeDriver"), d, "field is immutable")}
+	var errs field.ErrorList
+	for _, was := range old.Spec.Drivers {
+		was.Allocatable = nil
+		for _, d := range n.Spec.Drivers {
+			if d.Name == was.Name {
+				d.Allocatable = nil
+				errs = append(errs, rules.ImmutableInternal(d, was, field.NewPath("spec", "drivers"))...)
+			}
 		}
 	}
-	return nil
+	return errs
 }
 
 func csiStorageCapacities() *resource.Resource {
@@ -229,9 +251,6 @@ func csiStorageCapacities() *resource.Resource {
 				}
 				if c.Capacity != nil && c.Capacity.Sign() < 0 {
 					errs = append(errs, field.Invalid(field.NewPath("capacity"), c.Capacity.String(), "must be greater than or equal to 0"))
-				}
-				if c.MaximumVolumeSize != nil && c.MaximumVolumeSize.Sign() < 0 {
-					errs = append(errs, field.Invalid(field.NewPath("maximumVolumeSize"), c.MaximumVolumeSize.String(), "must be greater than or equal to 0"))
 				}
 				return errs
 			}),

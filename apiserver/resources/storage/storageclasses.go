@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -51,11 +52,7 @@ func storageClasses() *resource.Resource {
 
 func validateClass(c *storagev1.StorageClass) field.ErrorList {
 	var errs field.ErrorList
-	if at := field.NewPath("provisioner"); c.Provisioner == "" {
-		errs = append(errs, field.Required(at, ""))
-	} else {
-		errs = append(errs, rules.Matches(c.Provisioner, at, validation.IsQualifiedName(strings.ToLower(c.Provisioner)))...)
-	}
+	errs = append(errs, validateProvisioner(c.Provisioner, field.NewPath("provisioner"))...)
 	errs = append(errs, validateParameters(c.Parameters, true, field.NewPath("parameters"))...)
 	if p := ptr.Deref(c.ReclaimPolicy, ""); p != "" {
 		errs = append(errs, rules.OneOf(p, field.NewPath("reclaimPolicy"), corev1.PersistentVolumeReclaimDelete, corev1.PersistentVolumeReclaimRetain)...)
@@ -65,8 +62,39 @@ func validateClass(c *storagev1.StorageClass) field.ErrorList {
 	} else {
 		errs = append(errs, rules.OneOf(*c.VolumeBindingMode, at, storagev1.VolumeBindingImmediate, storagev1.VolumeBindingWaitForFirstConsumer)...)
 	}
-	for i, term := range c.AllowedTopologies {
-		errs = append(errs, validateTopology(term, field.NewPath("allowedTopologies").Index(i))...)
+	return append(errs, validateTopologies(c.AllowedTopologies, field.NewPath("allowedTopologies"))...)
+}
+
+// validateProvisioner checks the name of who provides volumes, in any case.
+func validateProvisioner(name string, path *field.Path) field.ErrorList {
+	if name == "" {
+		return field.ErrorList{field.Required(path, "")}
+	}
+	name = strings.ToLower(name)
+	return rules.Matches(name, path, validation.IsQualifiedName(name))
+}
+
+// validateTopologies: no two terms say the same, and none says nothing.
+func validateTopologies(terms []corev1.TopologySelectorTerm, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	said := make([]map[string]map[string]bool, 0, len(terms)+1)
+	said = append(said, map[string]map[string]bool{})
+	for i, term := range terms {
+		errs = append(errs, validateTopology(term, path.Index(i))...)
+		says := map[string]map[string]bool{}
+		for _, r := range term.MatchLabelExpressions {
+			says[r.Key] = map[string]bool{}
+			for _, v := range r.Values {
+				says[r.Key][v] = true
+			}
+		}
+		for _, before := range said {
+			if apiequality.Semantic.DeepEqual(says, before) {
+				errs = append(errs, field.Duplicate(path.Index(i).Child("matchLabelExpressions"), ""))
+				break
+			}
+		}
+		said = append(said, says)
 	}
 	return errs
 }
@@ -98,7 +126,7 @@ func validateTopology(term corev1.TopologySelectorTerm, path *field.Path) field.
 func validateParameters(parameters map[string]string, emptyIsFine bool, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if len(parameters) > maxParameters {
-		errs = append(errs, field.TooLong(path, "Provisioner Parameters exceeded max allowed", maxParameters))
+		return append(errs, field.TooLong(path, "", maxParameters))
 	}
 	size := 0
 	for _, key := range slices.Sorted(maps.Keys(parameters)) {
@@ -111,23 +139,27 @@ func validateParameters(parameters map[string]string, emptyIsFine bool, path *fi
 		errs = append(errs, field.TooLong(path, "", maxParametersSize))
 	}
 	if len(parameters) == 0 && !emptyIsFine {
-		errs = append(errs, field.Required(path, ""))
+		errs = append(errs, field.Required(path, "must contain at least one key/value pair"))
 	}
 	return errs
 }
 
+// validateClassUpdate: volumes that were provided stay as the class says. Upstream
+// does not show the values.
 func validateClassUpdate(c, old *storagev1.StorageClass) field.ErrorList {
 	var errs field.ErrorList
-	if !maps.Equal(c.Parameters, old.Parameters) {
-		errs = append(errs, field.Forbidden(field.NewPath("parameters"), "updates to parameters are forbidden."))
+	for _, one := range []struct {
+		name     string
+		now, was any
+	}{
+		{"parameters", c.Parameters, old.Parameters}, {"provisioner", c.Provisioner, old.Provisioner},
+		{"reclaimPolicy", c.ReclaimPolicy, old.ReclaimPolicy}, {"volumeBindingMode", c.VolumeBindingMode, old.VolumeBindingMode},
+	} {
+		if !apiequality.Semantic.DeepEqual(one.now, one.was) {
+			errs = append(errs, field.Invalid(field.NewPath(one.name), nil, apivalidation.FieldImmutableErrorMsg))
+		}
 	}
-	if c.Provisioner != old.Provisioner {
-		errs = append(errs, field.Forbidden(field.NewPath("provisioner"), "updates to provisioner are forbidden."))
-	}
-	if ptr.Deref(c.ReclaimPolicy, "") != ptr.Deref(old.ReclaimPolicy, "") {
-		errs = append(errs, field.Forbidden(field.NewPath("reclaimPolicy"), "updates to reclaimPolicy are forbidden."))
-	}
-	return append(errs, rules.Immutable(c.VolumeBindingMode, old.VolumeBindingMode, field.NewPath("volumeBindingMode"))...)
+	return errs
 }
 
 func classColumns() []metav1.TableColumnDefinition {

@@ -1,13 +1,16 @@
 package storage
 
 import (
+	"math"
 	"time"
 
 	storagev1 "k8s.io/api/storage/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/strake-io/strake/apiserver/resource"
@@ -29,13 +32,15 @@ func volumeAttachments() *resource.Resource {
 				obj.(*storagev1.VolumeAttachment).Status = old.(*storagev1.VolumeAttachment).Status
 			},
 			Validate: typed.Validate(func(a *storagev1.VolumeAttachment) field.ErrorList {
-				return validateAttachment(&a.Spec, field.NewPath("spec"))
+				return append(validateAttacher(a.Spec.Attacher, field.NewPath("spec", "attacher")), validateAttachment(&a.Spec, field.NewPath("spec"))...)
 			}),
-			ValidateUpdate: typed.Change(func(a, old *storagev1.VolumeAttachment) field.ErrorList {
+			ValidateChange: typed.Change(func(a, old *storagev1.VolumeAttachment) field.ErrorList {
+				errs := append(volumes.CSIDriverName(a.Spec.Attacher, field.NewPath("spec", "attacher")), validateAttachment(&a.Spec, field.NewPath("spec"))...)
 				if !apiequality.Semantic.DeepEqual(a.Spec, old.Spec) {
-					return field.ErrorList{field.Invalid(field.NewPath("spec"), a.Spec, "field is immutable")}
+					// Upstream does not show it.
+					errs = append(errs, field.Invalid(field.NewPath("spec"), nil, apivalidation.FieldImmutableErrorMsg))
 				}
-				return nil
+				return errs
 			}),
 			NameError:   apivalidation.NameIsDNSSubdomain,
 			ResetFields: typed.Reset("status"),
@@ -56,13 +61,32 @@ func volumeAttachments() *resource.Resource {
 				a.Spec = was.Spec
 				a.OwnerReferences, a.Labels, a.Annotations = was.OwnerReferences, was.Labels, was.Annotations
 			},
+			Validate: typed.Change(func(a, _ *storagev1.VolumeAttachment) field.ErrorList {
+				return validateAttachmentStatus(&a.Status, field.NewPath("status"))
+			}),
 			ResetFields: typed.Reset("spec"),
 		}}},
 	}
 }
 
+// maxAttacher bounds the name of who attaches, in characters.
+const maxAttacher = 63
+
+// validateAttacher checks the attacher of a new attachment, in the words that
+// upstream has for these alone.
+func validateAttacher(name string, path *field.Path) field.ErrorList {
+	if name == "" {
+		return field.ErrorList{field.Required(path, "")}
+	}
+	var errs field.ErrorList
+	if len(name) > maxAttacher {
+		errs = append(errs, field.TooLongCharacters(path, "", maxAttacher))
+	}
+	return append(errs, rules.Matches(name, path, content.IsDNS1123SubdomainCaseless(name))...)
+}
+
 func validateAttachment(s *storagev1.VolumeAttachmentSpec, path *field.Path) field.ErrorList {
-	errs := volumes.CSIDriverName(s.Attacher, path.Child("attacher"))
+	var errs field.ErrorList
 	if at := path.Child("source"); (s.Source.PersistentVolumeName == nil) == (s.Source.InlineVolumeSpec == nil) {
 		message := "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
 		if s.Source.PersistentVolumeName == nil {
@@ -73,11 +97,45 @@ func validateAttachment(s *storagev1.VolumeAttachmentSpec, path *field.Path) fie
 	} else if name := s.Source.PersistentVolumeName; name != nil {
 		if *name == "" {
 			errs = append(errs, field.Required(at.Child("persistentVolumeName"), "must specify non empty persistentVolumeName"))
-		} else {
-			errs = append(errs, rules.Matches(*name, at.Child("persistentVolumeName"), apivalidation.NameIsDNSSubdomain(*name, false))...)
 		}
 	}
+	if name := s.Source.PersistentVolumeName; name != nil {
+		errs = append(errs, rules.Subdomain(*name, path.Child("source", "persistentVolumeName"))...)
+	}
 	return append(errs, rules.Matches(s.NodeName, path.Child("nodeName"), apivalidation.NameIsDNSSubdomain(s.NodeName, false))...)
+}
+
+// Bounds on what is said of an attachment, upstream's, in bytes.
+const (
+	maxAttachmentMetadata = 256 << 10
+	maxAttachmentError    = 1024
+)
+
+func validateAttachmentStatus(s *storagev1.VolumeAttachmentStatus, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	size := 0
+	for k, v := range s.AttachmentMetadata {
+		size += len(k) + len(v)
+	}
+	if size > maxAttachmentMetadata {
+		errs = append(errs, field.TooLong(path.Child("attachmentMetadata"), "", maxAttachmentMetadata))
+	}
+	for _, one := range []struct {
+		name string
+		err  *storagev1.VolumeError
+	}{{"attachError", s.AttachError}, {"detachError", s.DetachError}} {
+		if one.err == nil {
+			continue
+		}
+		at := path.Child(one.name)
+		if len(one.err.Message) > maxAttachmentError {
+			errs = append(errs, field.TooLong(at.Child("message"), "", maxAttachmentError))
+		}
+		if n := one.err.ErrorCode; n != nil && *n < 0 {
+			errs = append(errs, field.Invalid(at.Child("errorCode"), *n, validation.InclusiveRangeError(0, math.MaxInt32)))
+		}
+	}
+	return errs
 }
 
 func attachmentColumns() []metav1.TableColumnDefinition {

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"maps"
 	"time"
 
 	storagev1 "k8s.io/api/storage/v1"
@@ -10,9 +11,7 @@ import (
 
 	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/apiserver/resources/columns"
-	"github.com/strake-io/strake/apiserver/resources/rules"
 	"github.com/strake-io/strake/apiserver/resources/typed"
-	"github.com/strake-io/strake/apiserver/resources/volumes"
 )
 
 func volumeAttributesClasses() *resource.Resource {
@@ -22,12 +21,18 @@ func volumeAttributesClasses() *resource.Resource {
 		New: typed.New[storagev1.VolumeAttributesClass], NewList: typed.New[storagev1.VolumeAttributesClassList],
 		Strategy: resource.Strategy{
 			Validate: typed.Validate(func(c *storagev1.VolumeAttributesClass) field.ErrorList {
-				errs := volumes.CSIDriverName(c.DriverName, field.NewPath("driverName"))
+				errs := validateProvisioner(c.DriverName, field.NewPath("driverName"))
 				return append(errs, validateParameters(c.Parameters, false, field.NewPath("parameters"))...)
 			}),
 			ValidateUpdate: typed.Change(func(c, old *storagev1.VolumeAttributesClass) field.ErrorList {
-				errs := rules.Immutable(c.DriverName, old.DriverName, field.NewPath("driverName"))
-				return append(errs, rules.Immutable(c.Parameters, old.Parameters, field.NewPath("parameters"))...)
+				var errs field.ErrorList
+				if c.DriverName != old.DriverName {
+					errs = append(errs, field.Forbidden(field.NewPath("driverName"), "updates to driverName are forbidden."))
+				}
+				if !maps.Equal(c.Parameters, old.Parameters) {
+					errs = append(errs, field.Forbidden(field.NewPath("parameters"), "updates to parameters are forbidden."))
+				}
+				return errs
 			}),
 			NameError:                apivalidation.NameIsDNSSubdomain,
 			AllowUnconditionalUpdate: true, ReturnsDeleted: true,

@@ -38,7 +38,7 @@ func Resources() []*resource.Resource {
 			},
 			Validate: typed.Validate(validate),
 			ValidateUpdate: typed.Change(func(m, old *migrationv1.StorageVersionMigration) field.ErrorList {
-				return rules.Immutable(m.Spec, old.Spec, field.NewPath("spec"))
+				return rules.ImmutableInternal(m.Spec, old.Spec, field.NewPath("spec"))
 			}),
 			NameError:   apivalidation.NameIsDNSSubdomain,
 			ResetFields: typed.Reset("status"),
@@ -84,7 +84,7 @@ func validateStatus(m, old *migrationv1.StorageVersionMigration) field.ErrorList
 	path := field.NewPath("status")
 	version, conditions := path.Child("resourceVersion"), path.Child("conditions")
 	var errs field.ErrorList
-	if _, err := resourceversion.CompareResourceVersion(m.Status.ResourceVersion, m.Status.ResourceVersion); err != nil {
+	if _, err := resourceversion.CompareResourceVersion(m.Status.ResourceVersion, m.Status.ResourceVersion); m.Status.ResourceVersion != "" && err != nil {
 		errs = append(errs, field.Invalid(version, m.Status.ResourceVersion, err.Error()))
 	}
 	errs = append(errs, unversioned.ValidateConditions(m.Status.Conditions, conditions)...)
