@@ -4,8 +4,8 @@
 // controller does under a service account of its own.
 //
 // Objects are reconciled as upstream's are: what is missing is added, what somebody
-// added stays, and an object whose annotation rbac.authorization.kubernetes.io/autoupdate
-// is "false" is left alone.
+// added stays, a binding that leads to another role is made anew, and an object whose
+// annotation rbac.authorization.kubernetes.io/autoupdate is "false" is left alone.
 package bootstrap
 
 import (
@@ -28,73 +28,45 @@ import (
 // commits.
 const parallel = 64
 
+// attempts bounds how often an object that others write too is tried.
+const attempts = 5
+
 // Reconcile writes what is missing. The client's user is past the checks of
 // escalation (a member of system:masters). Namespaces of roles must exist.
 func Reconcile(ctx context.Context, client kubernetes.Interface) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallel)
 	api := client.RbacV1()
-
-	roles, err := api.ClusterRoles().List(ctx, metav1.ListOptions{})
+	everywhere := metav1.ListOptions{}
+	roles, err := api.ClusterRoles().List(ctx, everywhere)
 	if err != nil {
 		return fmt.Errorf("default cluster roles: %w", err)
 	}
-	have := map[string]*rbacv1.ClusterRole{}
-	for i := range roles.Items {
-		have[roles.Items[i].Name] = &roles.Items[i]
-	}
-	for _, want := range ClusterRoles() {
-		group.Go(func() error {
-			current := have[want.Name]
-			if current == nil {
-				_, err := api.ClusterRoles().Create(ctx, want, metav1.CreateOptions{})
-				return ignoring(err, apierrors.IsAlreadyExists)
-			}
-			if updated, changed := mergeClusterRole(current, want); changed {
-				_, err := api.ClusterRoles().Update(ctx, updated, metav1.UpdateOptions{})
-				return ignoring(err, apierrors.IsConflict)
-			}
-			return nil
-		})
-	}
-
-	bindings, err := api.ClusterRoleBindings().List(ctx, metav1.ListOptions{})
+	bindings, err := api.ClusterRoleBindings().List(ctx, everywhere)
 	if err != nil {
 		return fmt.Errorf("default cluster role bindings: %w", err)
 	}
-	bound := map[string]*rbacv1.ClusterRoleBinding{}
-	for i := range bindings.Items {
-		bound[bindings.Items[i].Name] = &bindings.Items[i]
-	}
-	for _, want := range ClusterRoleBindings() {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	have := byName(roles.Items, func(r *rbacv1.ClusterRole) string { return r.Name })
+	for _, want := range ClusterRoles() {
 		group.Go(func() error {
-			current := bound[want.Name]
-			if current == nil {
-				_, err := api.ClusterRoleBindings().Create(ctx, want, metav1.CreateOptions{})
-				return ignoring(err, apierrors.IsAlreadyExists)
-			}
-			subjects, changed := mergeSubjects(current.ObjectMeta, current.Subjects, want.Subjects)
-			if !changed || current.RoleRef != want.RoleRef {
-				return nil
-			}
-			updated := current.DeepCopy()
-			updated.Subjects = subjects
-			_, err := api.ClusterRoleBindings().Update(ctx, updated, metav1.UpdateOptions{})
-			return ignoring(err, apierrors.IsConflict)
+			return reconcile(ctx, api.ClusterRoles(), want.Name, have[want.Name], want, mergeClusterRole)
 		})
 	}
-
-	// Those of namespaces are few: they are made where they are missing.
+	bound := byName(bindings.Items, func(b *rbacv1.ClusterRoleBinding) string { return b.Name })
+	for _, want := range ClusterRoleBindings() {
+		group.Go(func() error {
+			return reconcile(ctx, api.ClusterRoleBindings(), want.Name, bound[want.Name], want, mergeClusterRoleBinding)
+		})
+	}
+	// Those of namespaces are few: they are read one by one.
 	for _, want := range Roles() {
 		group.Go(func() error {
-			_, err := api.Roles(want.Namespace).Create(ctx, want, metav1.CreateOptions{})
-			return ignoring(err, apierrors.IsAlreadyExists)
+			return reconcile(ctx, api.Roles(want.Namespace), want.Name, nil, want, mergeRole)
 		})
 	}
 	for _, want := range RoleBindings() {
 		group.Go(func() error {
-			_, err := api.RoleBindings(want.Namespace).Create(ctx, want, metav1.CreateOptions{})
-			return ignoring(err, apierrors.IsAlreadyExists)
+			return reconcile(ctx, api.RoleBindings(want.Namespace), want.Name, nil, want, mergeRoleBinding)
 		})
 	}
 	if err := group.Wait(); err != nil {
@@ -103,9 +75,68 @@ func Reconcile(ctx context.Context, client kubernetes.Interface) error {
 	return nil
 }
 
-func ignoring(err error, is func(error) bool) error {
-	if err != nil && is(err) {
-		return nil
+func byName[T any](items []T, name func(*T) string) map[string]*T {
+	out := make(map[string]*T, len(items))
+	for i := range items {
+		out[name(&items[i])] = &items[i]
+	}
+	return out
+}
+
+// objects is what of a typed client is needed.
+type objects[T any] interface {
+	Get(context.Context, string, metav1.GetOptions) (*T, error)
+	Create(context.Context, *T, metav1.CreateOptions) (*T, error)
+	Update(context.Context, *T, metav1.UpdateOptions) (*T, error)
+	Delete(context.Context, string, metav1.DeleteOptions) error
+}
+
+// action is what a merge says must happen.
+type action int
+
+const (
+	keep action = iota
+	amend
+	replace
+)
+
+// reconcile makes one object be there and hold what it must; current may be nil,
+// which says nothing.
+func reconcile[T any](ctx context.Context, client objects[T], name string, current, want *T, merge func(current, want *T) (*T, action)) (err error) {
+	for range attempts {
+		if current == nil {
+			_, err = client.Create(ctx, want, metav1.CreateOptions{})
+			if !apierrors.IsAlreadyExists(err) {
+				return err
+			}
+		} else {
+			merged, what := merge(current, want)
+			switch what {
+			case keep:
+				return nil
+			case amend:
+				_, err = client.Update(ctx, merged, metav1.UpdateOptions{})
+				if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+					return err
+				}
+			case replace:
+				// What somebody made meanwhile is looked at again, as it then is.
+				if err = client.Delete(ctx, name, metav1.DeleteOptions{}); err == nil || apierrors.IsNotFound(err) {
+					if _, err = client.Create(ctx, want, metav1.CreateOptions{}); !apierrors.IsAlreadyExists(err) {
+						return err
+					}
+				}
+			}
+		}
+		found, getErr := client.Get(ctx, name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(getErr):
+			current = nil
+		case getErr != nil:
+			return getErr
+		default:
+			current = found
+		}
 	}
 	return err
 }
@@ -115,44 +146,109 @@ func protected(m metav1.ObjectMeta) bool {
 	return m.Annotations[rbacv1.AutoUpdateAnnotationKey] == "false"
 }
 
-// mergeClusterRole adds to a role what it lacks of the default one.
-func mergeClusterRole(current, want *rbacv1.ClusterRole) (*rbacv1.ClusterRole, bool) {
-	if protected(current.ObjectMeta) {
-		return nil, false
-	}
-	out, changed := current.DeepCopy(), false
-	for key, value := range want.Labels {
-		if out.Labels[key] != value {
-			if out.Labels == nil {
-				out.Labels = map[string]string{}
+// mergeMeta adds labels and annotations that are not there; those that are keep
+// the values that they have.
+func mergeMeta(m *metav1.ObjectMeta, want metav1.ObjectMeta) (changed bool) {
+	add := func(to *map[string]string, from map[string]string) {
+		for key, value := range from {
+			if _, ok := (*to)[key]; ok {
+				continue
 			}
-			out.Labels[key] = value
-			changed = true
+			if *to == nil {
+				*to = map[string]string{}
+			}
+			(*to)[key], changed = value, true
 		}
 	}
-	if want.AggregationRule != nil {
-		// Its rules are collected by a controller.
-		if !apiequality.Semantic.DeepEqual(out.AggregationRule, want.AggregationRule) && out.AggregationRule == nil {
-			out.AggregationRule, changed = want.AggregationRule, true
-		}
-		return out, changed
-	}
-	if missing := rbac.Missing(out.Rules, want.Rules); len(missing) > 0 {
-		out.Rules = append(out.Rules, missing...)
-		changed = true
-	}
-	return out, changed
+	add(&m.Labels, want.Labels)
+	add(&m.Annotations, want.Annotations)
+	return changed
 }
 
-func mergeSubjects(m metav1.ObjectMeta, current, want []rbacv1.Subject) ([]rbacv1.Subject, bool) {
-	if protected(m) {
-		return nil, false
-	}
-	out, changed := slices.Clone(current), false
+func mergeRules(rules *[]rbacv1.PolicyRule, want []rbacv1.PolicyRule) bool {
+	missing := rbac.Missing(*rules, want)
+	*rules = append(*rules, missing...)
+	return len(missing) > 0
+}
+
+func mergeSubjects(subjects *[]rbacv1.Subject, want []rbacv1.Subject) (changed bool) {
 	for _, s := range want {
-		if !slices.Contains(out, s) {
-			out, changed = append(out, s), true
+		if !slices.Contains(*subjects, s) {
+			*subjects, changed = append(*subjects, s), true
 		}
 	}
-	return out, changed
+	return changed
+}
+
+func mergeClusterRole(current, want *rbacv1.ClusterRole) (*rbacv1.ClusterRole, action) {
+	if protected(current.ObjectMeta) {
+		return nil, keep
+	}
+	out := current.DeepCopy()
+	changed := mergeMeta(&out.ObjectMeta, want.ObjectMeta)
+	changed = mergeRules(&out.Rules, want.Rules) || changed
+	changed = mergeAggregation(out, want.AggregationRule) || changed
+	return out, amendIf(changed)
+}
+
+// mergeAggregation: a role that is not collected by default is none that collects.
+func mergeAggregation(r *rbacv1.ClusterRole, want *rbacv1.AggregationRule) (changed bool) {
+	if want == nil {
+		changed = r.AggregationRule != nil
+		r.AggregationRule = nil
+		return changed
+	}
+	for _, selector := range want.ClusterRoleSelectors {
+		if r.AggregationRule == nil {
+			r.AggregationRule = &rbacv1.AggregationRule{}
+		}
+		same := func(s metav1.LabelSelector) bool { return apiequality.Semantic.DeepEqual(s, selector) }
+		if !slices.ContainsFunc(r.AggregationRule.ClusterRoleSelectors, same) {
+			r.AggregationRule.ClusterRoleSelectors, changed = append(r.AggregationRule.ClusterRoleSelectors, selector), true
+		}
+	}
+	return changed
+}
+
+func mergeRole(current, want *rbacv1.Role) (*rbacv1.Role, action) {
+	if protected(current.ObjectMeta) {
+		return nil, keep
+	}
+	out := current.DeepCopy()
+	changed := mergeMeta(&out.ObjectMeta, want.ObjectMeta)
+	changed = mergeRules(&out.Rules, want.Rules) || changed
+	return out, amendIf(changed)
+}
+
+func mergeClusterRoleBinding(current, want *rbacv1.ClusterRoleBinding) (*rbacv1.ClusterRoleBinding, action) {
+	if protected(current.ObjectMeta) {
+		return nil, keep
+	}
+	if current.RoleRef != want.RoleRef {
+		return want, replace
+	}
+	out := current.DeepCopy()
+	changed := mergeMeta(&out.ObjectMeta, want.ObjectMeta)
+	changed = mergeSubjects(&out.Subjects, want.Subjects) || changed
+	return out, amendIf(changed)
+}
+
+func mergeRoleBinding(current, want *rbacv1.RoleBinding) (*rbacv1.RoleBinding, action) {
+	if protected(current.ObjectMeta) {
+		return nil, keep
+	}
+	if current.RoleRef != want.RoleRef {
+		return want, replace
+	}
+	out := current.DeepCopy()
+	changed := mergeMeta(&out.ObjectMeta, want.ObjectMeta)
+	changed = mergeSubjects(&out.Subjects, want.Subjects) || changed
+	return out, amendIf(changed)
+}
+
+func amendIf(changed bool) action {
+	if changed {
+		return amend
+	}
+	return keep
 }

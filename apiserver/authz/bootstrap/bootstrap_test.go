@@ -17,6 +17,9 @@ func TestReconcile(t *testing.T) {
 		// Somebody does not want this one touched.
 		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "system:discovery", Annotations: map[string]string{rbacv1.AutoUpdateAnnotationKey: "false"}}},
 		&rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "system:basic-user"}, RoleRef: bind("system:basic-user").RoleRef, Subjects: []rbacv1.Subject{user("bob")}},
+		// Of a namespace, and leading elsewhere.
+		&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "system:controller:token-cleaner"}, Rules: []rbacv1.PolicyRule{mine}},
+		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "system:controller:token-cleaner"}, RoleRef: bind("view").RoleRef},
 	)
 	if err := Reconcile(ctx, client); err != nil {
 		t.Fatal(err)
@@ -33,6 +36,14 @@ func TestReconcile(t *testing.T) {
 	if err != nil || len(binding.Subjects) != 2 {
 		t.Errorf("%v, %v", binding, err)
 	}
+	role, err := client.RbacV1().Roles("kube-system").Get(ctx, "system:controller:token-cleaner", metav1.GetOptions{})
+	if err != nil || len(role.Rules) < 5 || role.Labels["kubernetes.io/bootstrapping"] != "rbac-defaults" {
+		t.Errorf("%v, %v", role, err)
+	}
+	inside, err := client.RbacV1().RoleBindings("kube-system").Get(ctx, "system:controller:token-cleaner", metav1.GetOptions{})
+	if err != nil || inside.RoleRef.Kind != "Role" || len(inside.Subjects) != 1 {
+		t.Errorf("%v, %v", inside, err)
+	}
 	list, err := roles.List(ctx, metav1.ListOptions{})
 	if err != nil || len(list.Items) != len(ClusterRoles()) {
 		t.Errorf("%d cluster roles, want %d: %v", len(list.Items), len(ClusterRoles()), err)
@@ -44,7 +55,7 @@ func TestReconcile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, a := range client.Actions() {
-		if verb := a.GetVerb(); verb != "list" && !(verb == "create" && a.GetNamespace() != "") {
+		if verb := a.GetVerb(); verb != "list" && verb != "get" && !(verb == "create" && a.GetNamespace() != "") {
 			t.Errorf("%s of %s again", verb, a.GetResource().Resource)
 		}
 	}
