@@ -43,6 +43,26 @@ func notAcceptable(offer codec.Offer) error {
 		"only the following media types are accepted: "+strings.Join(offer.Types(), ", "))
 }
 
+// routed says that a request is for what upstream routes by its media types before
+// anything else is looked at: all but custom resources.
+func (x *exchange) routed() bool {
+	return x.resource == nil || !selfDescribing(x.resource.New())
+}
+
+// representations are what such a route can answer with.
+func (x *exchange) representations() []string {
+	types := codec.Offer{}.Types()
+	if x.resource != nil && (x.info.Verb == "list" || x.info.Verb == "watch") {
+		types = append(types, codec.Offer{Stream: true}.Types()...)
+	}
+	return types
+}
+
+func noRepresentation(types []string) error {
+	return apierrors.NewGenericServerResponse(http.StatusNotAcceptable, "", schema.GroupResource{}, "",
+		"406: Not Acceptable\n\nAvailable representations: "+strings.Join(types, ", "), 0, false)
+}
+
 // wrongView is the error of a view that the answer cannot be shown as.
 func wrongView(message string) error {
 	return mediaError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable, message)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -74,6 +75,10 @@ func (s *Server) version() version.Info {
 	numbers := strings.Split(strings.TrimPrefix(s.config.Version, "v"), ".")
 	if len(numbers) >= 2 {
 		info.Major, info.Minor = numbers[0], numbers[1]
+		info.EmulationMajor, info.EmulationMinor = info.Major, info.Minor
+		if minor, err := strconv.Atoi(info.Minor); err == nil {
+			info.MinCompatibilityMajor, info.MinCompatibilityMinor = info.Major, strconv.Itoa(minor-1)
+		}
 	}
 	return info
 }

@@ -74,6 +74,9 @@ func (x *exchange) patchType() (types.PatchType, error) {
 		known = slices.Delete(known, 2, 3)
 	}
 	if !slices.Contains(known, media) {
+		if x.routed() {
+			return "", apierrors.NewGenericServerResponse(http.StatusUnsupportedMediaType, "", schema.GroupResource{}, "", "415: Unsupported Media Type", 0, false)
+		}
 		return "", unsupportedMedia(known...)
 	}
 	return types.PatchType(media), nil

@@ -241,7 +241,7 @@ func (x *exchange) impersonate() error {
 	}
 	if name == "" {
 		if len(groups) > 0 || other.UID != "" || len(other.Extra) > 0 {
-			return apierrors.NewInternalError(errors.New("requested impersonation without impersonating a user"))
+			return apierrors.NewBadRequest(fmt.Sprintf("requested %#v without impersonating a user name", other))
 		}
 		return nil
 	}
@@ -437,6 +437,9 @@ func (x *exchange) mayCreate() error {
 
 // accepts picks what to answer with.
 func (x *exchange) accepts(offer codec.Offer) (codec.Output, error) {
+	if x.routed() && !codec.AcceptsAny(x.r) {
+		return codec.Output{}, noRepresentation(x.representations())
+	}
 	out, ok := codec.Negotiate(x.r, offer)
 	if !ok {
 		return out, notAcceptable(offer)

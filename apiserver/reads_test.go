@@ -158,7 +158,7 @@ func TestViews(t *testing.T) {
 	if _, _, data = do(t, s, "GET", "/api/v1/namespaces/default/pods/p00", "", "Accept", "application/yaml"); !strings.HasPrefix(string(data), "apiVersion: v1\nkind: Pod\n") {
 		t.Errorf("yaml: %.60s", data)
 	}
-	if code, _, data = do(t, s, "GET", "/api/v1/namespaces/default/pods/p00", "", "Accept", "text/html"); code != 406 || !strings.Contains(string(data), "only the following media types are accepted") {
+	if code, _, data = do(t, s, "GET", "/api/v1/namespaces/default/pods/p00", "", "Accept", "text/html"); code != 406 || !strings.Contains(string(data), "406: Not Acceptable\\n\\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf\"") {
 		t.Errorf("text/html: %d %s", code, data)
 	}
 	code, header, _ := do(t, s, "GET", "/api/v1/namespaces/default/pods", "", "Accept-Encoding", "gzip")

@@ -47,6 +47,11 @@ func jsonList(w io.Writer, gvk schema.GroupVersionKind, meta metav1.ListMeta, n 
 	}
 	head := appendJSONObject(nil, gvk, []byte(`{}`))
 	head = append(head[:len(head)-1], `,"metadata":`...)
+	if n == 0 && gvk.Kind == "PartialObjectMetadataList" {
+		// Upstream's has no list rather than an empty one.
+		_, err := w.Write(append(append(head, m...), `,"items":null}`...))
+		return err
+	}
 	head = append(append(head, m...), `,"items":[`...)
 	if _, err := w.Write(head); err != nil {
 		return err

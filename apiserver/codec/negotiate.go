@@ -99,6 +99,23 @@ func Negotiate(r *http.Request, offer Offer) (Output, bool) {
 	return out, false
 }
 
+// AcceptsAny says whether an Accept header has room for any of the media types,
+// whatever their parameters: by its full name, or "*/*".
+func AcceptsAny(r *http.Request) bool {
+	header := r.Header.Get("Accept")
+	if header == "" {
+		return true
+	}
+	for accept := range strings.SplitSeq(header, ",") {
+		name, _, _ := strings.Cut(accept, ";")
+		switch strings.TrimSpace(name) {
+		case "*/*", JSON.String(), YAML.String(), Protobuf.String():
+			return true
+		}
+	}
+	return false
+}
+
 // covers says whether an entry of an Accept header means a media type.
 func covers(accept goautoneg.Accept, media Media) bool {
 	if accept.Type == "*" {

@@ -11,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/strake-io/strake/apiserver/admission"
-	"github.com/strake-io/strake/apiserver/codec"
 	"github.com/strake-io/strake/store"
 )
 
@@ -90,7 +89,7 @@ func (r *Registry) delete(ctx context.Context, w Write, key string, opts *metav1
 		if err != nil {
 			return nil, false, nil, err
 		}
-		last := codec.Shallow(current.obj)
+		last := decision.next
 		lastAccessor, err := meta.Accessor(last)
 		if err != nil {
 			finish(false)

@@ -11,8 +11,9 @@ import (
 	"github.com/strake-io/strake/apiserver/resource"
 )
 
-// deletion is what a delete request does to an object: it goes, or next is written
-// in its place, or (both unset) it stays as it is, since it is on its way out.
+// deletion is what a delete request does to an object: it goes, and next is what the
+// client is shown of it; or next is written in its place; or (both unset) it stays as
+// it is, since it is on its way out.
 type deletion struct {
 	remove bool
 	next   runtime.Object
@@ -56,7 +57,13 @@ func decideDeletion(res *resource.Resource, old runtime.Object, opts *metav1.Del
 	}
 	kept := len(finalizers) > 0 || res.Held != nil && res.Held(next)
 	if grace == 0 && !kept {
-		return deletion{remove: true}, nil
+		if graceful {
+			if first {
+				obj.SetDeletionTimestamp(&metav1.Time{Time: now.Truncate(time.Second)})
+			}
+			obj.SetDeletionGracePeriodSeconds(&grace)
+		}
+		return deletion{remove: true, next: next}, nil
 	}
 	switch {
 	case first:

@@ -64,7 +64,7 @@ func TestDecideDeletion(t *testing.T) {
 			old := &corev1.Pod{ObjectMeta: test.meta}
 			before := old.DeepCopy()
 			got, err := decideDeletion(test.res, old, &test.opts, now)
-			if err != nil || got.remove != test.remove || (got.next == nil) != (test.want == nil) {
+			if err != nil || got.remove != test.remove || !got.remove && (got.next == nil) != (test.want == nil) {
 				t.Fatalf("got %+v, %v", got, err)
 			}
 			if test.want != nil {

@@ -64,7 +64,7 @@ func (r *Registry) addManagers() {
 		case sub.Projection == nil:
 			continue
 		case sub.New != nil:
-			r.projected[sub.Name] = r.lazy(&resource.Resource{GVK: sub.GVK, New: sub.New}, sub.Name, nil, nil)
+			r.projected[sub.Name] = r.lazy(&resource.Resource{GVK: sub.GVK, New: sub.New, Verbs: []string{"get"}}, sub.Name, nil, nil)
 		}
 		r.managers[sub.Name] = r.lazy(r.Resource, sub.Name, reset, versions{r})
 	}

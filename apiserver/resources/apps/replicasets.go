@@ -2,14 +2,12 @@ package apps
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
@@ -69,9 +67,6 @@ func replicaSets() *resource.Resource {
 			ResetFields:              statusReset(),
 		},
 		Table: resource.Table{Columns: replicaSetColumns(), Cells: replicaSetCells},
-		SelectableFields: func(obj runtime.Object) fields.Set {
-			return fields.Set{"status.replicas": strconv.Itoa(int(obj.(*appsv1.ReplicaSet).Status.Replicas))}
-		},
 		Subresources: []resource.Subresource{
 			scale.Subresource(replicaSetScale),
 			{Name: "status", View: &resource.View{

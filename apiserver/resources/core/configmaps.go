@@ -33,7 +33,7 @@ func configMaps() *resource.Resource {
 		},
 		Table: resource.Table{
 			Columns: []metav1.TableColumnDefinition{
-				columns.Name(), columns.Integer("Data", corev1.ConfigMap{}.SwaggerDoc()["data"]), columns.Created(),
+				columns.Name(), columns.String("Data", corev1.ConfigMap{}.SwaggerDoc()["data"]), columns.Created(),
 			},
 			Cells: func(obj runtime.Object, now time.Time) []any {
 				cm := obj.(*corev1.ConfigMap)

@@ -142,6 +142,9 @@ func kubelet(ctx context.Context, proxy NodeProxy, objects resource.Objects, nod
 		return nil, err
 	}
 	obj, err := objects.Get(ctx, nodeResource, "", node)
+	if apierrors.IsNotFound(err) {
+		err = apierrors.NewNotFound(podResource, node) // in upstream's words
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -59,6 +59,9 @@ func connectService(proxy NodeProxy, intN func(n int) int) resource.ConnectFunc 
 			return nil, apierrors.NewBadRequest(fmt.Sprintf("invalid service request %q", req.Name))
 		}
 		obj, err := objects.Get(ctx, schema.GroupResource{Resource: "services"}, req.Namespace, name)
+		if apierrors.IsNotFound(err) {
+			return nil, noEndpoints(req.Name)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -84,11 +87,15 @@ func connectService(proxy NodeProxy, intN func(n int) int) resource.ConnectFunc 
 			}
 		}
 		if len(places) == 0 {
-			return nil, apierrors.NewServiceUnavailable(fmt.Sprintf("no endpoints available for service %q", req.Name))
+			return nil, noEndpoints(req.Name)
 		}
 		chosen := places[intN(len(places))]
 		return forward(ctx, proxy, req, scheme, chosen.ip, chosen.port)
 	}
+}
+
+func noEndpoints(service string) error {
+	return apierrors.NewServiceUnavailable(fmt.Sprintf("no endpoints available for service %q", service))
 }
 
 // servicePortName is the name by which endpoints know the port.

@@ -43,7 +43,7 @@ func secrets() *resource.Resource {
 			Columns: []metav1.TableColumnDefinition{
 				columns.Name(),
 				columns.String("Type", corev1.Secret{}.SwaggerDoc()["type"]),
-				columns.Integer("Data", corev1.Secret{}.SwaggerDoc()["data"]),
+				columns.String("Data", corev1.Secret{}.SwaggerDoc()["data"]),
 				columns.Created(),
 			},
 			Cells: func(obj runtime.Object, now time.Time) []any {

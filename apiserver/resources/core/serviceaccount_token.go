@@ -173,6 +173,6 @@ func bindToken(ctx context.Context, bound *tokens.Bound, ref *authenticationv1.B
 		bound.Node = &tokens.Ref{Name: node.Name, UID: node.UID}
 		return same("nodes", node.UID)
 	default:
-		return apierrors.NewBadRequest(fmt.Sprintf("cannot bind token for serviceaccount to object of type %s", gvk.String()))
+		return apierrors.NewBadRequest(fmt.Sprintf("cannot bind token to object of type %s", gvk.String()))
 	}
 }
