@@ -144,7 +144,7 @@ func TestInvalidObjects(t *testing.T) {
 			`spec.limits[0].defaultRequest[cpu]: Invalid value: "2": min value 3 is greater than default request value 2`,
 			`spec.limits[0].default[cpu]: Invalid value: "3": min value 3 is greater than default value 2`,
 		}},
-		{"ResourceQuota", `{spec: {hard: {nonsense: "1"}}}`, []string{`spec.hard[nonsense]: Invalid value: "nonsense": must be a standard resource for quotas`}},
+		{"ResourceQuota", `{spec: {hard: {nonsense: "1"}}}`, []string{`spec.hard[nonsense]: Invalid value: "nonsense": must be a standard resource type or fully qualified`, `spec.hard[nonsense]: Invalid value: "nonsense": must be a standard resource for quota`}},
 		{"ResourceQuota", `{spec: {hard: {pods: "1500m"}}}`, []string{`spec.hard[pods]: Invalid value: "1500m": must be an integer`}},
 		{"ResourceQuota", `{spec: {scopes: [BestEffort, NotBestEffort]}}`, []string{`spec.scopes: Invalid value: ["BestEffort","NotBestEffort"]: conflicting scopes`}},
 		{"StorageClass", `{reclaimPolicy: Recycle}`, []string{`reclaimPolicy: Unsupported value: "Recycle": supported values: "Delete", "Retain"`}},

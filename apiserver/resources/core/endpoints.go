@@ -101,10 +101,7 @@ func validateEndpointAddress(a *corev1.EndpointAddress, path *field.Path) field.
 	if a.NodeName != nil {
 		errs = append(errs, rules.Subdomain(*a.NodeName, path.Child("nodeName"))...)
 	}
-	if len(errs) == 0 {
-		errs = append(errs, rules.NonZeroIP(a.IP, path.Child("ip"))...)
-	}
-	return errs
+	return append(errs, rules.NonZeroIP(a.IP, path.Child("ip"))...)
 }
 
 // endpointAddresses prints the first three ready ones.

@@ -103,7 +103,11 @@ func validateLimit(item *corev1.LimitRangeItem, at *field.Path) field.ErrorList 
 	collect := func(name string, list corev1.ResourceList) {
 		for _, key := range slices.Sorted(maps.Keys(list)) {
 			names[key] = true
-			errs = append(errs, podspec.ResourceName(key, at.Child(name).Key(string(key)))...)
+			check := podspec.ResourceName
+			if item.Type == corev1.LimitTypePod || item.Type == corev1.LimitTypeContainer {
+				check = podspec.ContainerResourceName
+			}
+			errs = append(errs, check(key, at.Child(name).Key(string(key)))...)
 		}
 	}
 	collect("max", item.Max)
@@ -123,7 +127,7 @@ func validateLimit(item *corev1.LimitRangeItem, at *field.Path) field.ErrorList 
 		_, hasMin := item.Min[corev1.ResourceStorage]
 		_, hasMax := item.Max[corev1.ResourceStorage]
 		if !hasMin && !hasMax {
-			errs = append(errs, field.Required(at, "either minimum or maximum storage value is required, but neither was provided"))
+			errs = append(errs, field.Required(at.Child("limits"), "either minimum or maximum storage value is required, but neither was provided"))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {

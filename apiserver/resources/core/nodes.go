@@ -3,6 +3,7 @@ package core
 import (
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,19 +33,26 @@ func nodes(proxy NodeProxy) *resource.Resource {
 		New:           func() runtime.Object { return &corev1.Node{} },
 		NewList:       func() runtime.Object { return &corev1.NodeList{} },
 		Strategy: resource.Strategy{
-			Default:          func(obj runtime.Object) { defaultNode(obj.(*corev1.Node)) },
-			PrepareForCreate: func(_ resource.Request, obj runtime.Object) { obj.(*corev1.Node).Spec.ConfigSource = nil },
+			Default: func(obj runtime.Object) { defaultNode(obj.(*corev1.Node)) },
+			PrepareForCreate: func(_ resource.Request, obj runtime.Object) {
+				node := obj.(*corev1.Node)
+				// InPlacePodVerticalScalingSchedulerPreemption is off in v1.37.
+				node.Spec.ConfigSource, node.Status.Config, node.Spec.PodPreemptionPolicy = nil, nil, nil
+			},
 			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
 				node, was := obj.(*corev1.Node), old.(*corev1.Node)
 				node.Status = was.Status
 				if was.Spec.ConfigSource == nil {
 					node.Spec.ConfigSource = nil
 				}
+				if was.Spec.PodPreemptionPolicy == nil {
+					node.Spec.PodPreemptionPolicy = nil
+				}
 			},
 			Validate: func(obj runtime.Object) field.ErrorList { return validateNode(obj.(*corev1.Node), nil) },
 			ValidateChange: func(obj, old runtime.Object) field.ErrorList {
 				node, was := obj.(*corev1.Node), old.(*corev1.Node)
-				return append(validateNode(node, was.Spec.PodCIDRs), validateNodeUpdate(node, was)...)
+				return append(validateNode(node, was.Spec.PodCIDRs), nodeUpdate(node, was)...)
 			},
 			Warnings:                 func(obj, _ runtime.Object) []string { return nodeWarnings(obj.(*corev1.Node)) },
 			NameError:                apivalidation.NameIsDNSSubdomain,
@@ -59,10 +67,18 @@ func nodes(proxy NodeProxy) *resource.Resource {
 			{Name: "proxy", GVK: gvk("NodeProxyOptions"), New: func() runtime.Object { return &corev1.NodeProxyOptions{} }, Verbs: proxyVerbs, Connect: connectNode(proxy)},
 			{Name: "status", View: &resource.View{
 				PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
-					node := obj.(*corev1.Node)
-					node.Spec = old.(*corev1.Node).Spec
+					node, was := obj.(*corev1.Node), old.(*corev1.Node)
+					node.Spec = was.Spec
+					if was.Status.Config == nil {
+						node.Status.Config = nil
+					}
+					if was.Status.NodeInfo.RunningInUserNamespace == nil {
+						node.Status.NodeInfo.RunningInUserNamespace = nil
+					}
 				},
-				Validate:    func(obj, _ runtime.Object) field.ErrorList { return validateNodeStatus(&obj.(*corev1.Node).Status) },
+				Validate: func(obj, old runtime.Object) field.ErrorList {
+					return nodeUpdate(obj.(*corev1.Node), old.(*corev1.Node))
+				},
 				ResetFields: specReset(),
 			}},
 		},
@@ -71,8 +87,8 @@ func nodes(proxy NodeProxy) *resource.Resource {
 
 func defaultNode(node *corev1.Node) {
 	// The CIDR and the first of the CIDRs are one field.
-	if node.Spec.PodCIDR != "" && len(node.Spec.PodCIDRs) == 0 {
-		node.Spec.PodCIDRs = []string{node.Spec.PodCIDR}
+	if one := node.Spec.PodCIDR; one != "" && (len(node.Spec.PodCIDRs) == 0 || node.Spec.PodCIDRs[0] != one) {
+		node.Spec.PodCIDRs = []string{one}
 	}
 	if node.Spec.PodCIDR == "" && len(node.Spec.PodCIDRs) > 0 {
 		node.Spec.PodCIDR = node.Spec.PodCIDRs[0]
@@ -85,8 +101,13 @@ func defaultNode(node *corev1.Node) {
 
 func validateNode(node *corev1.Node, held []string) field.ErrorList {
 	path := field.NewPath("spec")
-	errs := ValidateTaints(node.Spec.Taints, path.Child("taints"))
-	errs = append(errs, validateNodeStatus(&node.Status)...)
+	// The path of taints is upstream's.
+	errs := ValidateTaints(node.Spec.Taints, field.NewPath("metadata", "taints"))
+	errs = append(errs, validateNodeAmounts(&node.Status)...)
+	if swap := node.Status.NodeInfo.Swap; swap != nil && swap.Capacity != nil && *swap.Capacity <= 0 {
+		errs = append(errs, field.Invalid(field.NewPath("metadata", "nodeSwapStatus", "capacity"), *swap.Capacity, "must be greater than zero"))
+	}
+	errs = append(errs, validateFeatures(node.Status.DeclaredFeatures, field.NewPath("status", "declaredFeatures"))...)
 	at, cidrs := path.Child("podCIDRs"), node.Spec.PodCIDRs
 	for i, cidr := range cidrs {
 		errs = append(errs, rules.NewCIDR(cidr, held, at.Index(i))...)
@@ -130,12 +151,14 @@ func ValidateTaints(taints []corev1.Taint, path *field.Path) field.ErrorList {
 	for i, t := range taints {
 		at := path.Index(i)
 		errs = append(errs, unversioned.ValidateLabelName(t.Key, at.Child("key"))...)
-		errs = append(errs, rules.Matches(t.Value, at.Child("value"), validation.IsValidLabelValue(t.Value))...)
+		if messages := validation.IsValidLabelValue(t.Value); len(messages) > 0 {
+			errs = append(errs, field.Invalid(at.Child("value"), t.Value, strings.Join(messages, ";")))
+		}
 		errs = append(errs, rules.Enum(t.Effect, at.Child("effect"),
 			corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute)...)
 		k := id{t.Key, t.Effect}
 		if seen.Has(k) {
-			dup := field.Duplicate(at, t)
+			dup := field.Duplicate(at, rules.Internal(t))
 			dup.Detail = "taints must be unique by key and effect pair"
 			errs = append(errs, dup)
 		}
@@ -144,7 +167,7 @@ func ValidateTaints(taints []corev1.Taint, path *field.Path) field.ErrorList {
 	return errs
 }
 
-func validateNodeStatus(status *corev1.NodeStatus) field.ErrorList {
+func validateNodeAmounts(status *corev1.NodeStatus) field.ErrorList {
 	var errs field.ErrorList
 	path := field.NewPath("status")
 	for _, part := range []struct {
@@ -155,14 +178,49 @@ func validateNodeStatus(status *corev1.NodeStatus) field.ErrorList {
 			errs = append(errs, podspec.Quantity(r, part.list[r], path.Child(part.name, string(r)))...)
 		}
 	}
+	return errs
+}
+
+// featureName is the form of a feature that a node declares.
+var featureName = regexp.MustCompile(`^[A-Z][a-zA-Z0-9]*(/[a-zA-Z][a-zA-Z0-9]*)*$`)
+
+// validateFeatures: a sorted list of names, each once.
+func validateFeatures(features []string, path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i, f := range features {
+		switch {
+		case len(f) > validation.DNS1123SubdomainMaxLength:
+			errs = append(errs, field.Invalid(path.Index(i), f, fmt.Sprintf("invalid feature name %q: must be no more than %d characters", f, validation.DNS1123SubdomainMaxLength)))
+		case !featureName.MatchString(f):
+			errs = append(errs, field.Invalid(path.Index(i), f, fmt.Sprintf("invalid feature name %q: must start with an UpperCamelCase segment, "+
+				"with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes", f)))
+		}
+		if i+1 == len(features) {
+			break
+		}
+		switch next := features[i+1]; {
+		case f == next:
+			errs = append(errs, field.Duplicate(path.Index(i+1), next))
+		case f > next:
+			errs = append(errs, field.Invalid(path.Index(i+1), next, "list must be sorted alphabetically"))
+		}
+	}
+	return errs
+}
+
+// nodeUpdate checks an update of a node, of its spec or its status.
+func nodeUpdate(node, old *corev1.Node) field.ErrorList {
+	errs := validateNodeAmounts(&node.Status)
+	errs = append(errs, validateFeatures(node.Status.DeclaredFeatures, field.NewPath("status", "declaredFeatures"))...)
 	seen := sets.New[corev1.NodeAddress]()
-	for i, a := range status.Addresses {
+	for i, a := range node.Status.Addresses {
 		if seen.Has(a) {
-			errs = append(errs, field.Duplicate(path.Child("addresses").Index(i), a))
+			errs = append(errs, field.Duplicate(field.NewPath("status", "addresses").Index(i), rules.Internal(a)))
 		}
 		seen.Insert(a)
 	}
-	return errs
+	errs = append(errs, ValidateTaints(node.Spec.Taints, field.NewPath("metadata", "taints"))...)
+	return append(errs, validateNodeUpdate(node, old)...)
 }
 
 func validateNodeUpdate(node, old *corev1.Node) field.ErrorList {
@@ -171,8 +229,12 @@ func validateNodeUpdate(node, old *corev1.Node) field.ErrorList {
 	if len(old.Spec.PodCIDRs) > 0 && !slices.Equal(old.Spec.PodCIDRs, node.Spec.PodCIDRs) {
 		errs = append(errs, field.Forbidden(path.Child("podCIDRs"), "node updates may not change podCIDR except from \"\" to valid"))
 	}
-	if old.Spec.ProviderID != "" && old.Spec.ProviderID != node.Spec.ProviderID {
-		errs = append(errs, field.Forbidden(path.Child("providerID"), "node updates may not change providerID except from \"\" to valid"))
+	if was, now := old.Spec.ProviderID, node.Spec.ProviderID; was != "" && was != now {
+		what := "field cannot be modified once set"
+		if now == "" {
+			what = "field cannot be cleared once set"
+		}
+		errs = append(errs, field.Invalid(path.Child("providerID"), nil, what))
 	}
 	if node.Spec.DoNotUseExternalID != old.Spec.DoNotUseExternalID {
 		errs = append(errs, field.Forbidden(path.Child("externalID"), "may not be updated"))

@@ -21,8 +21,8 @@ func TestValidateNode(t *testing.T) {
 			`spec.podCIDRs: Invalid value: ["10.0.0.0/24","10.0.1.0/24"]: may specify no more than one CIDR for each IP family`,
 		}},
 		"taints": {node: corev1.Node{Spec: corev1.NodeSpec{Taints: []corev1.Taint{{Key: "a"}, {Key: "b", Effect: "Never"}}}}, want: []string{
-			"spec.taints[0].effect: Required value",
-			`spec.taints[1].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"`,
+			"metadata.taints[0].effect: Required value",
+			`metadata.taints[1].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"`,
 		}},
 		"less than nothing": {node: corev1.Node{Status: corev1.NodeStatus{Capacity: corev1.ResourceList{"cpu": apiresource.MustParse("-1")}}}, want: []string{
 			`status.capacity.cpu: Invalid value: "-1": must be greater than or equal to 0`,
@@ -49,7 +49,7 @@ func TestNodeUpdates(t *testing.T) {
 	}
 	want := []string{
 		`spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid`,
-		`spec.providerID: Forbidden: node updates may not change providerID except from "" to valid`,
+		`spec.providerID: Invalid value: null: field cannot be modified once set`,
 		`spec.externalID: Forbidden: may not be updated`,
 	}
 	if diff := cmp.Diff(want, lines(r.ValidateChange(node, old))); diff != "" {

@@ -52,7 +52,8 @@ func bindPod(ctx context.Context, req resource.Request, obj runtime.Object, obje
 // does. It is exported for a scheduler in the same process.
 func Bind(ctx context.Context, req resource.Request, binding *corev1.Binding, objects resource.Objects) error {
 	if errs := validateBinding(binding); len(errs) > 0 {
-		return apierrors.NewInvalid(gvk("Binding").GroupKind(), binding.Name, errs)
+		// Upstream answers 500 here, without a reason.
+		return errs.ToAggregate()
 	}
 	_, err := objects.Update(ctx, req, podResource, req.Namespace, req.Name, func(obj runtime.Object) error {
 		if err := assign(obj.(*corev1.Pod), binding, metav1.Now()); err != nil {

@@ -119,7 +119,6 @@ func copyLabels(in map[string]string) map[string]string {
 func validateController(rc *corev1.ReplicationController) field.ErrorList {
 	path := field.NewPath("spec")
 	errs := rules.NonNegative(int64(rc.Spec.MinReadySeconds), path.Child("minReadySeconds"))
-	errs = append(errs, rules.Labels(rc.Spec.Selector, path.Child("selector"))...)
 	if len(rc.Spec.Selector) == 0 {
 		errs = append(errs, field.Required(path.Child("selector"), ""))
 	}

@@ -12,7 +12,6 @@ import (
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	strakeresource "github.com/strake-io/strake/apiserver/resource"
@@ -96,13 +95,16 @@ func quotaAmounts(list corev1.ResourceList, path *field.Path) field.ErrorList {
 }
 
 func quotaResource(name string, path *field.Path) field.ErrorList {
-	if messages := validation.IsQualifiedName(name); len(messages) > 0 {
-		return rules.Matches(name, path, messages)
+	errs := podspec.ResourceName(corev1.ResourceName(name), path)
+	if !strings.Contains(name, "/") && !quotaNames(corev1.ResourceName(name)) {
+		errs = append(errs, field.Invalid(path, name, "must be a standard resource for quota"))
 	}
-	if !strings.Contains(name, "/") && !podspec.StandardResource(corev1.ResourceName(name)) {
-		return field.ErrorList{field.Invalid(path, name, "must be a standard resource for quotas")}
-	}
-	return nil
+	return errs
+}
+
+// quotaNames says that a resource without a domain may be limited by a quota.
+func quotaNames(name corev1.ResourceName) bool {
+	return podspec.StandardResource(name) && name != corev1.ResourceStorage
 }
 
 // countsObjects says that a resource is a number of objects.
@@ -128,18 +130,14 @@ func scopeTakes(scope corev1.ResourceQuotaScope, name corev1.ResourceName) bool 
 	if scope == corev1.ResourceQuotaScopeVolumeAttributesClass {
 		return name == corev1.ResourcePersistentVolumeClaims || name == corev1.ResourceRequestsStorage
 	}
-	if name == corev1.ResourcePods {
+	if !slices.Contains(quotaScopeNames, scope) || name == corev1.ResourcePods {
 		return true
-	}
-	if scope == corev1.ResourceQuotaScopeBestEffort {
-		return false
 	}
 	switch name {
-	case corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage, corev1.ResourceRequestsCPU, corev1.ResourceRequestsMemory,
-		corev1.ResourceRequestsEphemeralStorage, corev1.ResourceLimitsCPU, corev1.ResourceLimitsMemory, corev1.ResourceLimitsEphemeralStorage:
-		return true
+	case corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceRequestsCPU, corev1.ResourceRequestsMemory, corev1.ResourceLimitsCPU, corev1.ResourceLimitsMemory:
+		return scope != corev1.ResourceQuotaScopeBestEffort
 	}
-	return strings.HasPrefix(string(name), corev1.DefaultResourceRequestsPrefix)
+	return false
 }
 
 func quotaScopes(spec *corev1.ResourceQuotaSpec, path *field.Path) field.ErrorList {
@@ -174,7 +172,7 @@ func scopeSelector(spec *corev1.ResourceQuotaSpec, path *field.Path) field.Error
 		}
 		for _, name := range slices.Sorted(maps.Keys(spec.Hard)) {
 			if podspec.StandardResource(name) && !scopeTakes(r.ScopeName, name) {
-				errs = append(errs, field.Invalid(at, spec.ScopeSelector, "unsupported scope applied to resource"))
+				errs = append(errs, field.Invalid(at, rules.Internal(spec.ScopeSelector), "unsupported scope applied to resource"))
 			}
 		}
 		switch r.ScopeName {
@@ -182,7 +180,7 @@ func scopeSelector(spec *corev1.ResourceQuotaSpec, path *field.Path) field.Error
 			corev1.ResourceQuotaScopeNotTerminating, corev1.ResourceQuotaScopeCrossNamespacePodAffinity:
 			if r.Operator != corev1.ScopeSelectorOpExists {
 				errs = append(errs, field.Invalid(at.Child("operator"), r.Operator,
-					"must be 'Exist' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"))
+					"must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity"))
 			}
 		}
 		switch r.Operator {
@@ -198,7 +196,21 @@ func scopeSelector(spec *corev1.ResourceQuotaSpec, path *field.Path) field.Error
 			errs = append(errs, field.Invalid(at.Child("operator"), r.Operator, "not a valid selector operator"))
 		}
 	}
-	return errs
+	return append(errs, conflictingScopes(spec, path)...)
+}
+
+// conflictingScopes of a selector; the message shows the spec's other list, as upstream's
+// does.
+func conflictingScopes(spec *corev1.ResourceQuotaSpec, path *field.Path) field.ErrorList {
+	have := map[corev1.ResourceQuotaScope]bool{}
+	for _, r := range spec.ScopeSelector.MatchExpressions {
+		have[r.ScopeName] = true
+	}
+	if have[corev1.ResourceQuotaScopeTerminating] && have[corev1.ResourceQuotaScopeNotTerminating] ||
+		have[corev1.ResourceQuotaScopeBestEffort] && have[corev1.ResourceQuotaScopeNotBestEffort] {
+		return field.ErrorList{field.Invalid(path.Child("matchExpressions"), spec.Scopes, "conflicting scopes")}
+	}
+	return nil
 }
 
 func quotaCells(q *corev1.ResourceQuota, now time.Time) []any {

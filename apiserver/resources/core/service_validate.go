@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -28,6 +29,10 @@ func validateService(s, old *corev1.Service) field.ErrorList {
 		held = old.Spec
 	}
 	path := field.NewPath("spec")
+	// Upstream chooses addresses before it looks at anything else.
+	if bad := validateClusterIPs(s, held.ClusterIPs, path); len(bad) > 0 && s.Spec.Type != corev1.ServiceTypeExternalName {
+		return bad
+	}
 	errs := validateServiceType(s, path)
 	errs = append(errs, validateServicePorts(s, path)...)
 	errs = append(errs, rules.Labels(s.Spec.Selector, path.Child("selector"))...)
@@ -86,6 +91,16 @@ func validateServiceType(s *corev1.Service, path *field.Path) field.ErrorList {
 		corev1.ServiceTypeClusterIP, corev1.ServiceTypeExternalName, corev1.ServiceTypeLoadBalancer, corev1.ServiceTypeNodePort)...)
 }
 
+// shownPort is a port as upstream's internal type shows it.
+type shownPort struct {
+	Name        string
+	Protocol    corev1.Protocol
+	AppProtocol *string
+	Port        int32
+	TargetPort  intstr.IntOrString
+	NodePort    int32
+}
+
 func validateServicePorts(s *corev1.Service, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	type numbered struct {
@@ -113,7 +128,7 @@ func validateServicePorts(s *corev1.Service, path *field.Path) field.ErrorList {
 		}
 		id := numbered{p.Protocol, p.Port}
 		if ports.Has(id) {
-			errs = append(errs, field.Duplicate(at, corev1.ServicePort{Protocol: p.Protocol, Port: p.Port}))
+			errs = append(errs, field.Duplicate(at, shownPort{Protocol: p.Protocol, Port: p.Port}))
 		}
 		ports.Insert(id)
 		if p.NodePort == 0 {
@@ -241,7 +256,7 @@ func validateTraffic(s *corev1.Service, path *field.Path) field.ErrorList {
 	}
 	if d := s.Spec.TrafficDistribution; d != nil {
 		errs = append(errs, rules.OneOf(*d, path.Child("trafficDistribution"),
-			corev1.ServiceTrafficDistributionPreferClose, corev1.ServiceTrafficDistributionPreferSameNode, corev1.ServiceTrafficDistributionPreferSameZone)...)
+			corev1.ServiceTrafficDistributionPreferClose, corev1.ServiceTrafficDistributionPreferSameZone, corev1.ServiceTrafficDistributionPreferSameNode)...)
 	}
 	return errs
 }

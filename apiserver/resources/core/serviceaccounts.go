@@ -20,6 +20,15 @@ func serviceAccounts(issuer *tokens.Issuer) *resource.Resource {
 		New:     func() runtime.Object { return &corev1.ServiceAccount{} },
 		NewList: func() runtime.Object { return &corev1.ServiceAccountList{} },
 		Strategy: resource.Strategy{
+			PrepareForCreate: func(_ resource.Request, obj runtime.Object) { onlyNames(obj.(*corev1.ServiceAccount)) },
+			PrepareForUpdate: func(_ resource.Request, obj, _ runtime.Object) { onlyNames(obj.(*corev1.ServiceAccount)) },
+			Warnings: func(obj, old runtime.Object) []string {
+				const key = "kubernetes.io/enforce-mountable-secrets"
+				if old != nil && metav1.HasAnnotation(old.(*corev1.ServiceAccount).ObjectMeta, key) || !metav1.HasAnnotation(obj.(*corev1.ServiceAccount).ObjectMeta, key) {
+					return nil
+				}
+				return []string{"metadata.annotations[" + key + "]: deprecated in v1.32+; prefer separate namespaces to isolate access to mounted secrets"}
+			},
 			NameError:                apivalidation.NameIsDNSSubdomain,
 			AllowUnconditionalUpdate: true,
 			ReturnsDeleted:           true,
@@ -34,5 +43,12 @@ func serviceAccounts(issuer *tokens.Issuer) *resource.Resource {
 			},
 		},
 		Subresources: []resource.Subresource{tokenSubresource(issuer)},
+	}
+}
+
+// onlyNames keeps of the references to secrets what means anything.
+func onlyNames(sa *corev1.ServiceAccount) {
+	for i := range sa.Secrets {
+		sa.Secrets[i] = corev1.ObjectReference{Name: sa.Secrets[i].Name}
 	}
 }

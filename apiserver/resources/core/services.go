@@ -33,6 +33,10 @@ func services(cfg Config) *resource.Resource {
 			Validate: func(obj runtime.Object) field.ErrorList { return validateService(obj.(*corev1.Service), nil) },
 			ValidateChange: func(obj, old runtime.Object) field.ErrorList {
 				s, was := obj.(*corev1.Service), old.(*corev1.Service)
+				// Upstream chooses addresses before it looks at anything else.
+				if bad := validateClusterIPs(s, was.Spec.ClusterIPs, field.NewPath("spec")); len(bad) > 0 && s.Spec.Type != corev1.ServiceTypeExternalName {
+					return bad
+				}
 				return append(validateServiceUpdate(s, was), validateService(s, was)...)
 			},
 			NameError:                apivalidation.NameIsDNSLabel,

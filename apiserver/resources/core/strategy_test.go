@@ -103,7 +103,7 @@ func TestValidateService(t *testing.T) {
 		}, []string{`spec.type: Unsupported value: "X": supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"`}},
 		"unnamed of two": {func(s *corev1.ServiceSpec) {
 			s.Ports = append(s.Ports, corev1.ServicePort{Port: 80, Protocol: "TCP", TargetPort: intstr.FromInt32(80), Name: "b"})
-		}, []string{"spec.ports[0].name: Required value", `spec.ports[1]: Duplicate value: {"protocol":"TCP","port":80,"targetPort":0}`}},
+		}, []string{"spec.ports[0].name: Required value", `spec.ports[1]: Duplicate value: {"Name":"","Protocol":"TCP","AppProtocol":null,"Port":80,"TargetPort":0,"NodePort":0}`}},
 		"node port of a cluster IP": {func(s *corev1.ServiceSpec) { s.Ports[0].NodePort = 30000 }, []string{"spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"}},
 		"headless node port": {func(s *corev1.ServiceSpec) {
 			s.Type, s.ClusterIP, s.ClusterIPs, s.ExternalTrafficPolicy = "NodePort", "None", []string{"None"}, "Cluster"

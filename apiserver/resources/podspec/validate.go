@@ -66,10 +66,10 @@ func validatePod(pod, old *corev1.Pod) field.ErrorList {
 
 // ValidateTemplate checks a pod template.
 func ValidateTemplate(t *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
-	meta := path.Child("metadata")
-	errs := rules.Labels(t.Labels, meta.Child("labels"))
-	errs = append(errs, apivalidation.ValidateAnnotations(t.Annotations, meta.Child("annotations"))...)
-	errs = append(errs, validateAnnotations(t.Annotations, &t.Spec, meta.Child("annotations"))...)
+	// Upstream leaves "metadata" out of these paths.
+	errs := rules.Labels(t.Labels, path.Child("labels"))
+	errs = append(errs, apivalidation.ValidateAnnotations(t.Annotations, path.Child("annotations"))...)
+	errs = append(errs, validateAnnotations(t.Annotations, &t.Spec, path.Child("annotations"))...)
 	errs = append(errs, ValidateSpec(&t.Spec, nil, path.Child("spec"))...)
 	if len(t.Spec.EphemeralContainers) > 0 {
 		errs = append(errs, field.Forbidden(path.Child("spec", "ephemeralContainers"), "ephemeral containers not allowed in pod template"))
