@@ -148,6 +148,10 @@ func generateSelector(j *batchv1.Job) {
 			j.Spec.Template.Labels[key] = value
 		}
 	}
+	if len(j.Labels) == 0 {
+		// As reading it from the store would say.
+		j.Labels = j.Spec.Template.Labels
+	}
 	if j.Spec.Selector == nil {
 		j.Spec.Selector = &metav1.LabelSelector{}
 	}

@@ -134,7 +134,7 @@ func validateStub(der []byte, path *field.Path) field.ErrorList {
 	}
 	request, err := x509.ParseCertificateRequest(der)
 	if err != nil {
-		return field.ErrorList{field.Invalid(path, field.OmitValueType{}, "must be a valid PKCS#10 certificate signing request")}
+		return field.ErrorList{field.Invalid(path, field.OmitValueType{}, "must be a valid PKCS#10 CSR")}
 	}
 	switch key := request.PublicKey.(type) {
 	case ed25519.PublicKey:

@@ -96,7 +96,7 @@ func validateIssued(r *certificatesv1.PodCertificateRequest, now time.Time) fiel
 	errs := validateSubjects(leaf, path)
 	request, err := x509.ParseCertificateRequest(r.Spec.StubPKCS10Request)
 	if err != nil {
-		return append(errs, field.Invalid(field.NewPath("spec", "stubPKCS10Request"), field.OmitValueType{}, "must be a valid PKCS#10 certificate signing request"))
+		return append(errs, field.Invalid(field.NewPath("spec", "stubPKCS10Request"), field.OmitValueType{}, "must be a valid PKCS#10 CSR"))
 	}
 	if key, ok := request.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !key.Equal(leaf.PublicKey) {
 		return append(errs, wrong(chain, "leaf certificate was not issued to the requested public key")...)

@@ -126,8 +126,8 @@ func resourceClaimTemplates() *resource.Resource {
 				errs := rules.TemplateMeta(&t.Spec.ObjectMeta, path.Child("metadata"))
 				return append(errs, validateClaim(&t.Spec.Spec.Devices, path.Child("spec", "devices"))...)
 			}),
-			ValidateChange: typed.Change(func(t, old *resourcev1.ResourceClaimTemplate) field.ErrorList {
-				return rules.Immutable(t.Spec, old.Spec, field.NewPath("spec"))
+			ValidateUpdate: typed.Change(func(t, old *resourcev1.ResourceClaimTemplate) field.ErrorList {
+				return rules.ImmutableInternal(t.Spec, old.Spec, field.NewPath("spec"))
 			}),
 			ValidateAmong: func(ctx context.Context, obj, old runtime.Object, objects resource.Objects) field.ErrorList {
 				if old != nil {

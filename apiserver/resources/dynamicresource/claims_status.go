@@ -107,7 +107,7 @@ func validateAllocation(a *resourcev1.AllocationResult, names requestNames, path
 
 func validateResult(r *resourcev1.DeviceRequestAllocationResult, names requestNames, path *field.Path) field.ErrorList {
 	errs := names.reference(r.Request, path.Child("request"))
-	errs = append(errs, driverName(r.Driver, path.Child("driver"))...)
+	errs = append(errs, rules.Driver(r.Driver, path.Child("driver"))...)
 	errs = append(errs, required(r.Pool, validate.ResourcePoolName, path.Child("pool"))...)
 	errs = append(errs, rules.Label(r.Device, path.Child("device"))...)
 	errs = append(errs, bindingConditions(r.BindingConditions, r.BindingFailureConditions, path)...)

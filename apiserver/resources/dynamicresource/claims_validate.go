@@ -69,6 +69,7 @@ func validateRequest(r resourcev1.DeviceRequest, path *field.Path) field.ErrorLi
 		return append(errs, field.Required(path, one))
 	case e != nil && alternatives:
 		errs = append(errs, field.Invalid(path, nil, one+", but multiple fields are set"))
+		return append(errs, validateBoth(&r, path)...)
 	}
 	if e := r.Exactly; e != nil {
 		errs = append(errs, validateWanted(e.DeviceClassName, e.Selectors, e.AllocationMode, e.Count, e.Tolerations, path.Child("exactly"))...)
@@ -84,6 +85,25 @@ func validateRequest(r resourcev1.DeviceRequest, path *field.Path) field.ErrorLi
 		}, path.Child("firstAvailable"))...)
 }
 
+// validateBoth checks what upstream declares of a request's two forms, and so looks
+// at even where both are there.
+func validateBoth(r *resourcev1.DeviceRequest, path *field.Path) field.ErrorList {
+	at := path.Child("exactly")
+	errs := allocationMode(r.Exactly.AllocationMode, at)
+	errs = append(errs, list(r.Exactly.Tolerations, resourcev1.DeviceTolerationsMaxLength, toleration, at.Child("tolerations"))...)
+	for i, s := range r.FirstAvailable {
+		at := path.Child("firstAvailable").Index(i)
+		errs = append(errs, required(s.DeviceClassName, validate.LongName, at.Child("deviceClassName"))...)
+		errs = append(errs, allocationMode(s.AllocationMode, at)...)
+		errs = append(errs, list(s.Tolerations, resourcev1.DeviceTolerationsMaxLength, toleration, at.Child("tolerations"))...)
+	}
+	return errs
+}
+
+func allocationMode(mode resourcev1.DeviceAllocationMode, path *field.Path) field.ErrorList {
+	return rules.OneOf(mode, path.Child("allocationMode"), resourcev1.DeviceAllocationModeAll, resourcev1.DeviceAllocationModeExactCount)
+}
+
 func validateWanted(class string, s []resourcev1.DeviceSelector, mode resourcev1.DeviceAllocationMode, count int64, tolerations []resourcev1.DeviceToleration, path *field.Path) field.ErrorList {
 	errs := required(class, validate.LongName, path.Child("deviceClassName"))
 	errs = append(errs, selectors(s, false, path.Child("selectors"))...)
@@ -94,7 +114,7 @@ func validateWanted(class string, s []resourcev1.DeviceSelector, mode resourcev1
 	case mode == exact && count <= 0:
 		errs = append(errs, field.Invalid(at, count, "must be greater than zero"))
 	case mode != all && mode != exact:
-		errs = append(errs, field.NotSupported(path.Child("allocationMode"), mode, []resourcev1.DeviceAllocationMode{all, exact}))
+		errs = append(errs, allocationMode(mode, path)...)
 	}
 	return append(errs, list(tolerations, resourcev1.DeviceTolerationsMaxLength, toleration, path.Child("tolerations"))...)
 }

@@ -41,9 +41,10 @@ func resourceSlices() *resource.Resource {
 			},
 			PrepareForUpdate: func(req resource.Request, obj, old runtime.Object) {
 				spec := &obj.(*resourcev1.ResourceSlice).Spec
-				dropFromSlice(spec, &old.(*resourcev1.ResourceSlice).Spec)
 				stampAll(spec)
+				// What is dropped counts as a change, as with upstream.
 				counted.Update(req, obj, old)
+				dropFromSlice(spec, &old.(*resourcev1.ResourceSlice).Spec)
 			},
 			Validate: typed.Validate(func(s *resourcev1.ResourceSlice) field.ErrorList { return validateSlice(&s.Spec, nil) }),
 			ValidateChange: typed.Change(func(s, old *resourcev1.ResourceSlice) field.ErrorList {
@@ -147,7 +148,7 @@ func validateSliceNodes(spec *resourcev1.ResourceSliceSpec, path *field.Path) fi
 		ways = append(ways, "`nodeSelector`")
 		errs = append(errs, podspec.ValidateNodeSelector(s, at)...)
 		if len(s.NodeSelectorTerms) != 1 {
-			errs = append(errs, field.Invalid(at.Child("nodeSelectorTerms"), s.NodeSelectorTerms, "must have exactly one node selector term"))
+			errs = append(errs, field.Invalid(at.Child("nodeSelectorTerms"), rules.Internal(s.NodeSelectorTerms), "must have exactly one node selector term"))
 		}
 	}
 	for _, one := range []struct {

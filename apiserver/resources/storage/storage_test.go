@@ -8,6 +8,8 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
+
+	"github.com/strake-io/strake/apiserver/resources/rules"
 )
 
 func TestStorageErrors(t *testing.T) {
@@ -32,7 +34,7 @@ func TestStorageErrors(t *testing.T) {
 			validateNodeUpdate(node("m", 1), node("n", 1)),
 			[]string{`spec.drivers: Invalid value: {"Name":"d","NodeID":"m","TopologyKeys":null,"Allocatable":null}: field is immutable`},
 		},
-		"an attacher in capitals": {validateAttacher("A.io", field.NewPath("a")), nil},
+		"an attacher in capitals": {rules.Driver("A.io", field.NewPath("a")), nil},
 		"errors of an attachment": {
 			validateAttachmentStatus(&storagev1.VolumeAttachmentStatus{AttachError: &storagev1.VolumeError{ErrorCode: ptr.To(int32(-1))}}, field.NewPath("status")),
 			[]string{"status.attachError.errorCode: Invalid value: -1: must be between 0 and 2147483647, inclusive"},

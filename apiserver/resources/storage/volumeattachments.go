@@ -6,7 +6,6 @@ import (
 
 	storagev1 "k8s.io/api/storage/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/api/validate/content"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -32,7 +31,7 @@ func volumeAttachments() *resource.Resource {
 				obj.(*storagev1.VolumeAttachment).Status = old.(*storagev1.VolumeAttachment).Status
 			},
 			Validate: typed.Validate(func(a *storagev1.VolumeAttachment) field.ErrorList {
-				return append(validateAttacher(a.Spec.Attacher, field.NewPath("spec", "attacher")), validateAttachment(&a.Spec, field.NewPath("spec"))...)
+				return append(rules.Driver(a.Spec.Attacher, field.NewPath("spec", "attacher")), validateAttachment(&a.Spec, field.NewPath("spec"))...)
 			}),
 			ValidateChange: typed.Change(func(a, old *storagev1.VolumeAttachment) field.ErrorList {
 				errs := append(volumes.CSIDriverName(a.Spec.Attacher, field.NewPath("spec", "attacher")), validateAttachment(&a.Spec, field.NewPath("spec"))...)
@@ -67,22 +66,6 @@ func volumeAttachments() *resource.Resource {
 			ResetFields: typed.Reset("spec"),
 		}}},
 	}
-}
-
-// maxAttacher bounds the name of who attaches, in characters.
-const maxAttacher = 63
-
-// validateAttacher checks the attacher of a new attachment, in the words that
-// upstream has for these alone.
-func validateAttacher(name string, path *field.Path) field.ErrorList {
-	if name == "" {
-		return field.ErrorList{field.Required(path, "")}
-	}
-	var errs field.ErrorList
-	if len(name) > maxAttacher {
-		errs = append(errs, field.TooLongCharacters(path, "", maxAttacher))
-	}
-	return append(errs, rules.Matches(name, path, content.IsDNS1123SubdomainCaseless(name))...)
 }
 
 func validateAttachment(s *storagev1.VolumeAttachmentSpec, path *field.Path) field.ErrorList {
