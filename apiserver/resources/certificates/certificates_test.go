@@ -139,7 +139,7 @@ func TestDecisionsStay(t *testing.T) {
 		want     []string
 	}{
 		"approve":         {endpoint: "approval", now: is(approved)},
-		"deny too":        {endpoint: "approval", old: is(approved), now: is(approved, denied), want: []string{`status.conditions: Invalid value: "Denied": Approved and Denied conditions are mutually exclusive`}},
+		"deny too":        {endpoint: "approval", old: is(approved), now: is(approved, denied), want: []string{"status.conditions: Invalid value: \"{conditions[{\\\"type\\\": \\\"Approved\\\"}], conditions[{\\\"type\\\": \\\"Denied\\\"}]}\": must specify at most one of: `conditions[{\"type\": \"Approved\"}]`, `conditions[{\"type\": \"Denied\"}]`"}},
 		"take back":       {endpoint: "approval", old: is(approved), want: []string{`status.conditions: Forbidden: updates may not remove a condition of type "Approved"`}},
 		"not quite":       {endpoint: "approval", now: []certificatesv1.CertificateSigningRequestCondition{{Type: approved, Status: "False"}}, want: []string{`status.conditions[0].status: Unsupported value: "False": supported values: "True"`}},
 		"no status":       {endpoint: "approval", now: []certificatesv1.CertificateSigningRequestCondition{{Type: "Mine"}}, want: []string{`status.conditions[0].status: Required value`}},

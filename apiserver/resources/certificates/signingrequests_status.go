@@ -52,7 +52,8 @@ func validateConditions(r, old *certificatesv1.CertificateSigningRequest, approv
 		}
 		errs = append(errs, rules.Enum(c.Status, at.Child("status"), states...)...)
 		if c.Type == approved && seen[denied] || c.Type == denied && seen[approved] {
-			errs = append(errs, field.Invalid(path, c.Type, "Approved and Denied conditions are mutually exclusive"))
+			errs = append(errs, field.Invalid(path, `{conditions[{"type": "Approved"}], conditions[{"type": "Denied"}]}`,
+				"must specify at most one of: `conditions[{\"type\": \"Approved\"}]`, `conditions[{\"type\": \"Denied\"}]`"))
 		}
 		if seen[c.Type] {
 			errs = append(errs, field.Duplicate(at.Child("type"), c.Type))
