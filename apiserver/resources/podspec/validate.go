@@ -226,7 +226,7 @@ func validateHostAliases(aliases []corev1.HostAlias, path *field.Path) field.Err
 	var errs field.ErrorList
 	for i, a := range aliases {
 		at := path.Index(i)
-		errs = append(errs, rules.IP(a.IP, at.Child("ip"))...)
+		errs = append(errs, rules.NewIP(a.IP, nil, at.Child("ip"))...)
 		for j, h := range a.Hostnames {
 			errs = append(errs, rules.Subdomain(h, at.Child("hostnames").Index(j))...)
 		}

@@ -185,13 +185,13 @@ func validateEphemeral(spec *corev1.PodSpec, scope containerScope, unique func(s
 			set  bool
 			name string
 		}{
-			{len(c.Ports) > 0, "ports"},
+			{c.Ports != nil, "ports"},
 			{c.Lifecycle != nil, "lifecycle"},
 			{c.LivenessProbe != nil, "livenessProbe"},
 			{c.ReadinessProbe != nil, "readinessProbe"},
 			{c.StartupProbe != nil, "startupProbe"},
 			{c.Resources.Limits != nil || c.Resources.Requests != nil || c.Resources.Claims != nil, "resources"},
-			{len(c.ResizePolicy) > 0, "resizePolicy"},
+			{c.ResizePolicy != nil, "resizePolicy"},
 			{c.RestartPolicy != nil, "restartPolicy"},
 			{c.RestartPolicyRules != nil, "restartPolicyRules"},
 		} {

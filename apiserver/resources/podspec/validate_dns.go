@@ -37,7 +37,7 @@ func validateDNS(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 		errs = append(errs, field.Invalid(at.Child("nameservers"), c.Nameservers, fmt.Sprintf("must not have more than %v nameservers", maxNameservers)))
 	}
 	for i, ns := range c.Nameservers {
-		errs = append(errs, rules.IP(ns, at.Child("nameservers").Index(i))...)
+		errs = append(errs, rules.NewIP(ns, nil, at.Child("nameservers").Index(i))...)
 	}
 	if len(c.Searches) > maxSearches {
 		errs = append(errs, field.Invalid(at.Child("searches"), c.Searches, fmt.Sprintf("must not have more than %v search paths", maxSearches)))

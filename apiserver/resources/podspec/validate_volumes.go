@@ -26,7 +26,8 @@ func validateVolumes(volumes []corev1.Volume, pod string, path *field.Path) (map
 	for i := range volumes {
 		v, at := &volumes[i], path.Index(i)
 		bad := validateSource(&v.VolumeSource, v.Name, at)
-		if v.Ephemeral != nil && pod != "" && v.Name != "" {
+		refused := slices.ContainsFunc(bad, func(e *field.Error) bool { return e.Field == at.Child("ephemeral").String() })
+		if v.Ephemeral != nil && pod != "" && v.Name != "" && !refused {
 			claim := pod + "-" + v.Name
 			for _, m := range apivalidation.NameIsDNSSubdomain(claim, false) {
 				bad = append(bad, field.Invalid(at.Child("name"), v.Name, fmt.Sprintf("PVC name %q: %v", claim, m)))
