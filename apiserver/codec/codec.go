@@ -15,12 +15,16 @@ import (
 	"maps"
 	"reflect"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	kjson "k8s.io/apimachinery/pkg/runtime/serializer/json"
 	kprotobuf "k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
+	sigsjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
+
+	"github.com/strake-io/strake/apiserver/resource"
 )
 
 // Media is a media type.
@@ -211,13 +215,22 @@ type Storage struct {
 	gvk   schema.GroupVersionKind
 	media Media
 	make  func() runtime.Object
+	// written is the version that is stored, form what it takes if that is another.
+	written schema.GroupVersion
+	form    resource.StoredForm
 }
 
-// Storage of a kind whose empty objects make returns.
-func (c *Codec) Storage(gvk schema.GroupVersionKind, make func() runtime.Object) *Storage {
-	s := &Storage{codec: c, gvk: gvk, make: make}
-	if HasProtobuf(make()) {
+// Storage of a resource.
+func (c *Codec) Storage(of *resource.Resource) *Storage {
+	s := &Storage{codec: c, gvk: of.GVK, make: of.New, written: of.GVK.GroupVersion()}
+	if HasProtobuf(of.New()) {
 		s.media = Protobuf
+	}
+	if of.StoredForm != nil {
+		s.form, s.written.Version = *of.StoredForm, of.StoredForm.Version
+		if s.form.JSON {
+			s.media = JSON
+		}
 	}
 	return s
 }
@@ -225,43 +238,31 @@ func (c *Codec) Storage(gvk schema.GroupVersionKind, make func() runtime.Object)
 // Encode makes the stored bytes of obj. Its TypeMeta need not be set; its
 // resourceVersion should be empty, since the store's revision is the version.
 func (s *Storage) Encode(obj runtime.Object) ([]byte, error) {
+	if s.form.To != nil {
+		var err error
+		if obj, err = s.form.To(obj); err != nil {
+			return nil, fmt.Errorf("encode %s: %w", s.gvk.Kind, err)
+		}
+	}
 	item, err := Item(s.media, obj)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", s.gvk.Kind, err)
 	}
+	kind := s.written.WithKind(s.gvk.Kind)
 	if s.media == Protobuf {
-		return appendEnvelope(make([]byte, 0, len(item)+64), s.gvk, item), nil
+		return appendEnvelope(make([]byte, 0, len(item)+64), kind, item), nil
 	}
 	if _, ok := obj.(*unstructured.Unstructured); ok {
 		return append(item, '\n'), nil
 	}
-	return append(appendJSONObject(nil, s.gvk, item), '\n'), nil
+	return append(appendJSONObject(nil, kind, item), '\n'), nil
 }
 
 // Decode reads stored bytes in either form. The object comes without TypeMeta, as
 // client-go's typed objects do; an unstructured one keeps it. It is made to be
 // shared: readers do not change it.
 func (s *Storage) Decode(data []byte) (runtime.Object, error) {
-	obj := s.make()
-	if bytes.HasPrefix(data, protobufMagic) {
-		var unknown runtime.Unknown
-		if err := unknown.Unmarshal(data[len(protobufMagic):]); err != nil {
-			return nil, fmt.Errorf("decode %s: %w", s.gvk.Kind, err)
-		}
-		u, ok := obj.(unmarshaler)
-		if !ok {
-			return nil, fmt.Errorf("decode %s: stored as protobuf, but %T has no such form", s.gvk.Kind, obj)
-		}
-		if unknown.Kind != s.gvk.Kind || unknown.APIVersion != s.gvk.GroupVersion().String() {
-			return nil, fmt.Errorf("decode %s: stored as %s of %s", s.gvk.Kind, unknown.Kind, unknown.APIVersion)
-		}
-		if err := u.Unmarshal(unknown.Raw); err != nil {
-			return nil, fmt.Errorf("decode %s: %w", s.gvk.Kind, err)
-		}
-		settle(obj)
-		return obj, nil
-	}
-	obj, _, err := s.codec.Decode(JSON, data, s.gvk, obj, false)
+	obj, err := s.decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("decode %s: %w", s.gvk.Kind, err)
 	}
@@ -270,6 +271,53 @@ func (s *Storage) Decode(data []byte) (runtime.Object, error) {
 	}
 	settle(obj)
 	return obj, nil
+}
+
+func (s *Storage) decode(data []byte) (runtime.Object, error) {
+	if bytes.HasPrefix(data, protobufMagic) {
+		return s.fromProtobuf(data[len(protobufMagic):])
+	}
+	if s.form.From != nil {
+		var kind metav1.TypeMeta
+		if err := json.Unmarshal(data, &kind); err != nil {
+			return nil, err
+		}
+		if kind.APIVersion == s.written.String() {
+			old := s.form.New()
+			if err := sigsjson.UnmarshalCaseSensitivePreserveInts(data, old); err != nil {
+				return nil, err
+			}
+			return s.form.From(old)
+		}
+	}
+	obj, _, err := s.codec.Decode(JSON, data, s.gvk, s.make(), false)
+	return obj, err
+}
+
+func (s *Storage) fromProtobuf(data []byte) (runtime.Object, error) {
+	var unknown runtime.Unknown
+	if err := unknown.Unmarshal(data); err != nil {
+		return nil, err
+	}
+	obj, convert := s.make(), func(obj runtime.Object) (runtime.Object, error) { return obj, nil }
+	stored := s.gvk.GroupVersion().String()
+	if unknown.APIVersion != stored {
+		stored = s.written.String()
+		if s.form.From != nil {
+			obj, convert = s.form.New(), s.form.From
+		}
+	}
+	u, ok := obj.(unmarshaler)
+	if !ok {
+		return nil, fmt.Errorf("stored as protobuf, but %T has no such form", obj)
+	}
+	if unknown.Kind != s.gvk.Kind || unknown.APIVersion != stored {
+		return nil, fmt.Errorf("stored as %s of %s", unknown.Kind, unknown.APIVersion)
+	}
+	if err := u.Unmarshal(unknown.Raw); err != nil {
+		return nil, err
+	}
+	return convert(obj)
 }
 
 // settle lets quantities keep their text now. They do so when it is first asked

@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	kprotobuf "k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/strake-io/strake/apiserver/resource"
 )
 
 var podKind = corev1.SchemeGroupVersion.WithKind("Pod")
@@ -22,7 +24,7 @@ func newPod() runtime.Object { return &corev1.Pod{} }
 // What is stored must be, byte for byte, what upstream's serializer writes.
 func TestStorageIsUpstreams(t *testing.T) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Labels: map[string]string{"b": "1", "a": "2"}}}
-	storage := New(scheme.Scheme).Storage(podKind, newPod)
+	storage := New(scheme.Scheme).Storage(&resource.Resource{GVK: podKind, New: newPod})
 	got, err := storage.Encode(pod)
 	if err != nil {
 		t.Fatal(err)
@@ -104,7 +106,7 @@ func TestNegotiate(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	c := New(scheme.Scheme)
-	storage := c.Storage(podKind, newPod)
+	storage := c.Storage(&resource.Resource{GVK: podKind, New: newPod})
 	stored, err := storage.Encode(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}})
 	if err != nil {
 		f.Fatal(err)

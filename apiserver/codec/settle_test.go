@@ -5,18 +5,20 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
+	quantity "k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/strake-io/strake/apiserver/resource"
 )
 
 // Decoded objects are shared between readers, who encode them side by side: a
 // quantity must not learn its own text from the first that asks.
 func TestDecodedQuantitiesStay(t *testing.T) {
-	limit := resource.MustParse("8Mi")
+	limit := quantity.MustParse("8Mi")
 	pod := &corev1.Pod{Spec: corev1.PodSpec{Volumes: []corev1.Volume{{
 		Name: "v", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: &limit}},
 	}}}}
-	storage := New(scheme.Scheme).Storage(podKind, newPod)
+	storage := New(scheme.Scheme).Storage(&resource.Resource{GVK: podKind, New: newPod})
 	data, err := storage.Encode(pod)
 	if err != nil {
 		t.Fatal(err)

@@ -186,7 +186,11 @@ func kindsStored(resources []*resource.Resource) storedKinds {
 	stored := storedKinds{}
 	for _, r := range resources {
 		if r.StoredAs == nil && r.Create == nil && r.Computed == nil {
-			stored[r.GroupVersionResource()] = r.GVK
+			kind := r.GVK
+			if r.StoredForm != nil {
+				kind.Version = r.StoredForm.Version
+			}
+			stored[r.GroupVersionResource()] = kind
 		}
 	}
 	return stored

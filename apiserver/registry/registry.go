@@ -53,7 +53,7 @@ func (s *Set) newRegistry(res *resource.Resource, of *Registry) (*Registry, erro
 	if of != nil {
 		r.prefix, r.storage = of.prefix, of.storage
 	} else {
-		r.prefix, r.storage = "/registry/"+storagePrefix(res)+"/", s.config.Codec.Storage(res.GVK, res.New)
+		r.prefix, r.storage = "/registry/"+storagePrefix(res)+"/", s.config.Codec.Storage(res)
 	}
 	for _, name := range res.IndexedFields {
 		if res.SelectableFields == nil {

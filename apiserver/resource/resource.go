@@ -79,6 +79,9 @@ type Resource struct {
 	// keys, TTL and watch cache are that one's. The Strategy here runs on this
 	// resource's own type.
 	StoredAs *StoredAs
+	// StoredForm is how the objects are stored; nil means in this version, as protobuf
+	// where the type has it.
+	StoredForm *StoredForm
 	// Converter, where the stored form of an object may be of any version of its
 	// kind (custom resources): reads convert to this resource's version, writes
 	// to that of the stored resource. All versions of the kind have the same one.
@@ -115,6 +118,20 @@ type Resource struct {
 	// it is asked for (component statuses): all there is of it. Verbs must be those
 	// two. The objects are the caller's.
 	Computed func(ctx context.Context) ([]runtime.Object, error)
+}
+
+// StoredForm is how a kind is stored, as upstream has it. It goes on storing an older
+// version for a release after a new one is served, so that the release before can
+// still read it. Objects of both versions are read, as JSON and as protobuf.
+type StoredForm struct {
+	Version string
+	// JSON is written even though the type has protobuf.
+	JSON bool
+	// New makes an empty object of that version, To and From convert between it and the
+	// served one, as those of StoredAs do. All are nil where the stored bytes of both
+	// versions differ by nothing but the version's name.
+	New      func() runtime.Object
+	To, From func(obj runtime.Object) (runtime.Object, error)
 }
 
 // StoredAs names the resource whose objects another one shows, and converts

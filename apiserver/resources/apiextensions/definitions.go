@@ -29,9 +29,9 @@ func Resources() []*resource.Resource {
 	return []*resource.Resource{{
 		GVK:    apiextensionsv1.SchemeGroupVersion.WithKind("CustomResourceDefinition"),
 		Plural: "customresourcedefinitions", ShortNames: []string{"crd", "crds"}, Categories: []string{"api-extensions"},
-		StoragePrefix: "apiextensions.k8s.io/customresourcedefinitions",
-		New:           func() runtime.Object { return &apiextensionsv1.CustomResourceDefinition{} },
-		NewList:       func() runtime.Object { return &apiextensionsv1.CustomResourceDefinitionList{} },
+		StoragePrefix: "apiextensions.k8s.io/customresourcedefinitions", StoredForm: storedForm(),
+		New:     func() runtime.Object { return &apiextensionsv1.CustomResourceDefinition{} },
+		NewList: func() runtime.Object { return &apiextensionsv1.CustomResourceDefinitionList{} },
 		Strategy: resource.Strategy{
 			Default: func(obj runtime.Object) { setDefaults(obj.(*apiextensionsv1.CustomResourceDefinition)) },
 			PrepareForCreate: func(_ resource.Request, obj runtime.Object) {

@@ -23,8 +23,9 @@ import (
 // Resources are the group's resources.
 func Resources() []*resource.Resource {
 	return []*resource.Resource{{
-		GVK:    apiregistrationv1.SchemeGroupVersion.WithKind("APIService"),
-		Plural: "apiservices", Categories: []string{"api-extensions"},
+		GVK:        apiregistrationv1.SchemeGroupVersion.WithKind("APIService"),
+		StoredForm: &resource.StoredForm{Version: "v1", JSON: true},
+		Plural:     "apiservices", Categories: []string{"api-extensions"},
 		StoragePrefix: "apiregistration.k8s.io/apiservices",
 		New:           typed.New[apiregistrationv1.APIService], NewList: typed.New[apiregistrationv1.APIServiceList],
 		Strategy: resource.Strategy{

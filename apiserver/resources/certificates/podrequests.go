@@ -41,7 +41,9 @@ const (
 
 func podRequests() *resource.Resource {
 	return &resource.Resource{
-		GVK: gvk("PodCertificateRequest"), Plural: "podcertificaterequests", Singular: "podcertificaterequest", Namespaced: true,
+		GVK:        gvk("PodCertificateRequest"),
+		StoredForm: &resource.StoredForm{Version: "v1beta1"},
+		Plural:     "podcertificaterequests", Singular: "podcertificaterequest", Namespaced: true,
 		StoragePrefix: "podcertificaterequests",
 		New:           typed.New[certificatesv1.PodCertificateRequest], NewList: typed.New[certificatesv1.PodCertificateRequestList],
 		Strategy: resource.Strategy{

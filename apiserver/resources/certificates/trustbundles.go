@@ -22,7 +22,9 @@ const maxTrustBundle = 1 << 20
 
 func trustBundles() *resource.Resource {
 	return &resource.Resource{
-		GVK: gvk("ClusterTrustBundle"), Plural: "clustertrustbundles", Singular: "clustertrustbundle", StoragePrefix: "clustertrustbundles",
+		GVK:        gvk("ClusterTrustBundle"),
+		StoredForm: &resource.StoredForm{Version: "v1beta1"},
+		Plural:     "clustertrustbundles", Singular: "clustertrustbundle", StoragePrefix: "clustertrustbundles",
 		New: typed.New[certificatesv1.ClusterTrustBundle], NewList: typed.New[certificatesv1.ClusterTrustBundleList],
 		Strategy: resource.Strategy{
 			Validate: typed.Validate(func(b *certificatesv1.ClusterTrustBundle) field.ErrorList { return validateBundle(b, true) }),

@@ -42,7 +42,7 @@ func connectLog(proxy NodeProxy) resource.ConnectFunc {
 				w.WriteHeader(http.StatusOK)
 			}), nil
 		}
-		return kubelet(ctx, proxy, objects, pod.Spec.NodeName, KubeletRequest{
+		return kubeletOf(ctx, proxy, objects, pod, KubeletRequest{
 			Path:       fmt.Sprintf("/containerLogs/%s/%s/%s", pod.Namespace, pod.Name, container),
 			Query:      kubeletLogQuery(opts),
 			Flush:      opts.Follow,
@@ -97,7 +97,7 @@ func connectStream(proxy NodeProxy, what string) resource.ConnectFunc {
 		if pod.Spec.NodeName == "" {
 			return nil, apierrors.NewBadRequest(fmt.Sprintf("pod %s does not have a host assigned", pod.Name))
 		}
-		return kubelet(ctx, proxy, objects, pod.Spec.NodeName, KubeletRequest{
+		return kubeletOf(ctx, proxy, objects, pod, KubeletRequest{
 			Path:    fmt.Sprintf("/%s/%s/%s/%s", what, pod.Namespace, pod.Name, container),
 			Query:   opts.kubelet(),
 			Upgrade: true,
@@ -120,7 +120,7 @@ func connectPortForward(proxy NodeProxy) resource.ConnectFunc {
 		if ports := req.Query["ports"]; len(ports) > 0 {
 			query.Set("port", strings.Join(ports, ","))
 		}
-		return kubelet(ctx, proxy, objects, pod.Spec.NodeName, KubeletRequest{
+		return kubeletOf(ctx, proxy, objects, pod, KubeletRequest{
 			Path:    fmt.Sprintf("/portForward/%s/%s", pod.Namespace, pod.Name),
 			Query:   query,
 			Upgrade: true,
@@ -142,13 +142,20 @@ func kubelet(ctx context.Context, proxy NodeProxy, objects resource.Objects, nod
 		return nil, err
 	}
 	obj, err := objects.Get(ctx, nodeResource, "", node)
-	if apierrors.IsNotFound(err) {
-		err = apierrors.NewNotFound(podResource, node) // in upstream's words
-	}
 	if err != nil {
 		return nil, err
 	}
 	return p.Kubelet(ctx, obj.(*corev1.Node), to)
+}
+
+// kubeletOf is that of a pod's node. In upstream's words, it is a pod that is missing
+// where the node is.
+func kubeletOf(ctx context.Context, proxy NodeProxy, objects resource.Objects, pod *corev1.Pod, to KubeletRequest) (http.Handler, error) {
+	h, err := kubelet(ctx, proxy, objects, pod.Spec.NodeName, to)
+	if apierrors.IsNotFound(err) {
+		err = apierrors.NewNotFound(podResource, pod.Spec.NodeName)
+	}
+	return h, err
 }
 
 // chooseContainer is the named container, or the only one there is.

@@ -58,18 +58,14 @@ func connectService(proxy NodeProxy, intN func(n int) int) resource.ConnectFunc 
 		if !valid {
 			return nil, apierrors.NewBadRequest(fmt.Sprintf("invalid service request %q", req.Name))
 		}
-		obj, err := objects.Get(ctx, schema.GroupResource{Resource: "services"}, req.Namespace, name)
+		portName, err := servicePortName(ctx, objects, req.Namespace, name, port)
+		if err != nil {
+			return nil, err
+		}
+		obj, err := objects.Get(ctx, schema.GroupResource{Resource: "endpoints"}, req.Namespace, name)
 		if apierrors.IsNotFound(err) {
 			return nil, noEndpoints(req.Name)
 		}
-		if err != nil {
-			return nil, err
-		}
-		portName, err := servicePortName(obj.(*corev1.Service), port)
-		if err != nil {
-			return nil, err
-		}
-		obj, err = objects.Get(ctx, schema.GroupResource{Resource: "endpoints"}, req.Namespace, name)
 		if err != nil {
 			return nil, err
 		}
@@ -98,17 +94,23 @@ func noEndpoints(service string) error {
 	return apierrors.NewServiceUnavailable(fmt.Sprintf("no endpoints available for service %q", service))
 }
 
-// servicePortName is the name by which endpoints know the port.
-func servicePortName(s *corev1.Service, port string) (string, error) {
-	if number, err := strconv.Atoi(port); err == nil {
-		for _, p := range s.Spec.Ports {
-			if int(p.Port) == number {
-				return p.Name, nil
-			}
-		}
-		return "", apierrors.NewServiceUnavailable(fmt.Sprintf("no service port %d found for service %q", number, s.Name))
+// servicePortName is the name by which endpoints know the port: what the request
+// says, or that of the service's port of this number.
+func servicePortName(ctx context.Context, objects resource.Objects, namespace, name, port string) (string, error) {
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return port, nil
 	}
-	return port, nil
+	obj, err := objects.Get(ctx, schema.GroupResource{Resource: "services"}, namespace, name)
+	if err != nil {
+		return "", err
+	}
+	for _, p := range obj.(*corev1.Service).Spec.Ports {
+		if int(p.Port) == number {
+			return p.Name, nil
+		}
+	}
+	return "", apierrors.NewServiceUnavailable(fmt.Sprintf("no service port %d found for service %q", number, name))
 }
 
 // connectNode serves nodes/proxy: everything that the node's kubelet serves.

@@ -22,7 +22,9 @@ func deviceTaintRules() *resource.Resource {
 		return &r.Spec, &r.Status
 	})
 	return &resource.Resource{
-		GVK: gvk("DeviceTaintRule"), Plural: "devicetaintrules", Singular: "devicetaintrule", StoragePrefix: "devicetaintrules",
+		GVK:        gvk("DeviceTaintRule"),
+		StoredForm: &resource.StoredForm{Version: "v1beta2"},
+		Plural:     "devicetaintrules", Singular: "devicetaintrule", StoragePrefix: "devicetaintrules",
 		New: typed.New[resourcev1.DeviceTaintRule], NewList: typed.New[resourcev1.DeviceTaintRuleList],
 		Strategy: resource.Strategy{
 			PrepareForCreate: func(req resource.Request, obj runtime.Object) {

@@ -26,8 +26,10 @@ import (
 // Resources are the group's resources.
 func Resources() []*resource.Resource {
 	return []*resource.Resource{{
-		GVK: migrationv1.SchemeGroupVersion.WithKind("StorageVersionMigration"), Plural: "storageversionmigrations",
-		Singular: "storageversionmigration", StoragePrefix: "storageversionmigrations",
+		GVK:        migrationv1.SchemeGroupVersion.WithKind("StorageVersionMigration"),
+		StoredForm: &resource.StoredForm{Version: "v1beta1"},
+		Plural:     "storageversionmigrations",
+		Singular:   "storageversionmigration", StoragePrefix: "storageversionmigrations",
 		New: typed.New[migrationv1.StorageVersionMigration], NewList: typed.New[migrationv1.StorageVersionMigrationList],
 		Strategy: resource.Strategy{
 			PrepareForCreate: func(_ resource.Request, obj runtime.Object) {
