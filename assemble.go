@@ -29,6 +29,7 @@ import (
 	"github.com/strake-io/strake/apiserver/authn/tokens"
 	"github.com/strake-io/strake/apiserver/authz"
 	"github.com/strake-io/strake/apiserver/authz/bootstrap"
+	"github.com/strake-io/strake/apiserver/authz/node"
 	"github.com/strake-io/strake/apiserver/authz/rbac"
 	"github.com/strake-io/strake/apiserver/customresources"
 	"github.com/strake-io/strake/apiserver/nodeproxy"
@@ -99,18 +100,24 @@ func (c *ControlPlane) assembleServer() error {
 	if c.config.Authenticator == nil {
 		c.config.Authenticator = authn.New(authn.Config{})
 	}
+	keysURL := c.config.ServiceAccountKeysURL
+	if keysURL == "" && c.config.Advertise.IsValid() {
+		keysURL = "https://" + c.config.Advertise.String() + tokens.KeysPath
+	}
 	if c.tokens, err = tokens.New(tokens.Config{
-		Key: c.config.ServiceAccountKey, Name: c.config.ServiceAccountIssuer,
+		Key: c.config.ServiceAccountKey, Name: c.config.ServiceAccountIssuer, KeysURL: keysURL,
 		Objects: func() tokens.Reader { return c.server.Objects() },
 	}); err != nil {
 		return err
 	}
 	c.config.Authenticator = authn.WithTokens(c.tokens, c.config.Authenticator)
 	c.roles = rbac.New()
+	c.nodes = node.New(bootstrap.Rules("system:node"), bootstrap.Rules("system:node-proxier"))
+	nodesFirst, roles := authorizer.AuthorizerFunc(c.nodes.Authorize), authorizer.AuthorizerFunc(c.roles.Authorize)
 	if c.config.Authorizer == nil {
-		c.config.Authorizer = authz.Chain(authz.New(), authorizer.AuthorizerFunc(c.roles.Authorize))
+		c.config.Authorizer = authz.Chain(authz.System(), nodesFirst, roles)
 	} else {
-		c.config.Authorizer = authz.Chain(authz.System(), c.config.Authorizer)
+		c.config.Authorizer = authz.Chain(authz.System(), nodesFirst, authz.Components(roles), c.config.Authorizer)
 	}
 	all, err := resources.BuiltIn(resources.Config{
 		Nodes: nodes, Addresses: c.allocation.addresses, Ports: c.allocation.ports,
@@ -178,7 +185,11 @@ func (c *ControlPlane) assembleInformers() error {
 		return err
 	}
 	c.informers = c.server.Informers(client, 0)
-	c.rolesRead, err = c.roles.Follow(c.informers)
+	if c.rolesRead, err = c.roles.Follow(c.informers); err != nil {
+		return err
+	}
+	onNodes, err := c.nodes.Follow(c.informers)
+	c.rolesRead = append(c.rolesRead, onNodes...)
 	return err
 }
 

@@ -25,6 +25,8 @@ import (
 	"github.com/strake-io/strake/apiserver/admission"
 	"github.com/strake-io/strake/apiserver/aggregation"
 	"github.com/strake-io/strake/apiserver/authn/tokens"
+	"github.com/strake-io/strake/apiserver/authz"
+	"github.com/strake-io/strake/apiserver/authz/node"
 	"github.com/strake-io/strake/apiserver/authz/rbac"
 	"github.com/strake-io/strake/apiserver/customresources"
 	"github.com/strake-io/strake/apiserver/nodeproxy"
@@ -50,7 +52,7 @@ type ControlPlaneConfig struct {
 	Authenticator authenticator.Request
 	// Authorizer says what a user may do who is neither a member of system:masters
 	// nor a part of the cluster (a component, a node): those may what their work
-	// takes. nil means what clients need to find their way around, and then the
+	// takes, by their default roles and by the pods that are on a node. nil means the
 	// roles and bindings that there are.
 	Authorizer authorizer.Authorizer
 	// ServiceAccountKey signs the tokens of service accounts: ECDSA on P-256, or
@@ -60,6 +62,10 @@ type ControlPlaneConfig struct {
 	// ServiceAccountIssuer is the name of the cluster in those tokens, a URL; empty
 	// means "https://kubernetes.default.svc.cluster.local".
 	ServiceAccountIssuer string
+	// ServiceAccountKeysURL is where others are told to read the keys that those
+	// tokens are checked by; empty means /openid/v1/jwks at Advertise, or else below
+	// the issuer.
+	ServiceAccountKeysURL string
 	// Admission plugins beside the built-in ones: the program's own, and those of
 	// upstream's that are off unless one adds them, which are packages below
 	// apiserver/admission.
@@ -125,8 +131,10 @@ type ControlPlane struct {
 	custom     *customresources.Manager
 	aggregator *aggregation.Aggregator
 	tokens     *tokens.Issuer
-	// roles authorises by the roles there are, once rolesRead are closed.
+	// roles authorises by the roles there are, nodes by what is on them, once
+	// rolesRead are closed.
 	roles      *rbac.Authorizer
+	nodes      *node.Authorizer
 	rolesRead  []<-chan struct{}
 	complete   chan struct{} // closed once the custom resources are served
 	webhooks   *webhook.Caller
@@ -260,8 +268,8 @@ func waitFor(name string, all ...<-chan struct{}) stages.Stage {
 // The identities of the parts, upstream's.
 var (
 	administrator  = &user.DefaultInfo{Name: "kubernetes-admin", Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated}}
-	schedulerUser  = &user.DefaultInfo{Name: user.KubeScheduler, Groups: []string{user.AllAuthenticated}}
-	controllerUser = &user.DefaultInfo{Name: user.KubeControllerManager, Groups: []string{user.AllAuthenticated}}
+	schedulerUser  = authz.Part(&user.DefaultInfo{Name: user.KubeScheduler, Groups: []string{user.AllAuthenticated}})
+	controllerUser = authz.Part(&user.DefaultInfo{Name: user.KubeControllerManager, Groups: []string{user.AllAuthenticated}})
 	serverUser     = &user.DefaultInfo{Name: user.APIServerUser, Groups: []string{user.SystemPrivilegedGroup, user.AllAuthenticated}}
 )
 

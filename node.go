@@ -14,6 +14,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/strake-io/strake/internal/stages"
 	"github.com/strake-io/strake/kubelet"
@@ -30,7 +31,11 @@ type NodeConfig struct {
 	Kubelet kubelet.Config
 	// Proxier serves services on this node; nil: none are.
 	Proxier proxy.Proxier
-	// Informers for the proxy; nil means the node's own.
+	// ProxyClient is what the proxy reads services by: that of a user
+	// system:kube-proxy, as a node may not read endpoints. nil means Kubelet.Client,
+	// which is enough where nodes share a credential (package apiserver/authz/node).
+	ProxyClient kubernetes.Interface
+	// Informers for the proxy; nil means informers of ProxyClient.
 	Informers informers.SharedInformerFactory
 
 	// Listener takes connections to the node's HTTP interface (logs, exec,
@@ -116,7 +121,11 @@ func (n *Node) assembleProxy() (err error) {
 	}
 	factory := n.config.Informers
 	if factory == nil {
-		factory = informers.NewSharedInformerFactory(n.config.Kubelet.Client, 0)
+		client := n.config.ProxyClient
+		if client == nil {
+			client = n.config.Kubelet.Client
+		}
+		factory = informers.NewSharedInformerFactory(client, 0)
 		n.informers = factory
 	}
 	n.proxy, err = proxy.New(proxy.Config{

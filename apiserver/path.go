@@ -11,6 +11,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -204,10 +206,33 @@ func (x *exchange) authenticate() error {
 
 // attributes of the request, for the authoriser.
 func (x *exchange) attributes() authorizer.AttributesRecord {
-	return authorizer.AttributesRecord{
+	a := authorizer.AttributesRecord{
 		User: x.user, Verb: x.info.Verb, Namespace: x.info.Namespace, APIGroup: x.info.Group, APIVersion: x.info.Version,
 		Resource: x.info.Resource, Subresource: x.info.Subresource, Name: x.info.Name,
 		ResourceRequest: x.info.IsResource, Path: x.info.Path,
+	}
+	switch x.info.Verb {
+	case "list", "watch", "deletecollection":
+		selected(&a, x.query)
+	}
+	return a
+}
+
+// selected tells the authoriser what a request is narrowed to.
+func selected(a *authorizer.AttributesRecord, query url.Values) {
+	if text := query.Get("fieldSelector"); text != "" {
+		if selector, err := fields.ParseSelector(text); err != nil {
+			a.FieldSelectorParsingErr = err
+		} else if all := selector.Requirements(); len(all) > 0 {
+			a.FieldSelectorRequirements = all
+		}
+	}
+	if text := query.Get("labelSelector"); text != "" {
+		if selector, err := labels.Parse(text); err != nil {
+			a.LabelSelectorParsingErr = err
+		} else if all, _ := selector.Requirements(); len(all) > 0 {
+			a.LabelSelectorRequirements = all
+		}
 	}
 }
 

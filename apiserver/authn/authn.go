@@ -56,14 +56,20 @@ type requests struct {
 
 // AuthenticateRequest implements authenticator.Request.
 func (a *requests) AuthenticateRequest(r *http.Request) (*authenticator.Response, bool, error) {
-	if info, ok, err := a.certificate(r); ok || err != nil {
-		return respond(info), ok, err
+	// The first credential that is good counts; a bad one counts where none is good.
+	info, ok, bad := a.certificate(r)
+	if ok {
+		return respond(info), true, nil
 	}
 	if token, ok := bearer(r); ok {
-		return a.token(r, token)
+		response, ok, err := a.token(r, token)
+		if ok {
+			return response, true, nil
+		}
+		return nil, false, errors.Join(bad, err)
 	}
-	if a.config.RefuseAnonymous {
-		return nil, false, nil
+	if bad != nil || a.config.RefuseAnonymous {
+		return nil, false, bad
 	}
 	return &authenticator.Response{User: Anonymous()}, true, nil
 }
@@ -145,29 +151,59 @@ func withGroup(info user.Info) user.Info {
 	}
 }
 
+// bearer is the token of a request, if there is one: what follows the first space, up
+// to the second.
 func bearer(r *http.Request) (string, bool) {
-	scheme, token, found := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " ")
-	if found && strings.EqualFold(scheme, "bearer") {
-		token = strings.TrimSpace(token)
-		return token, token != ""
+	parts := strings.SplitN(strings.TrimSpace(r.Header.Get("Authorization")), " ", 3)
+	if len(parts) > 1 && strings.EqualFold(parts[0], "bearer") {
+		return parts[1], parts[1] != ""
 	}
-	return websocketToken(r)
+	token, ok := websocketToken(r)
+	if ok {
+		// Where everybody looks who is asked next.
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	return token, ok
 }
 
-// WithTokens asks tokens about bearer tokens first, and next about everything that
-// they do not recognise.
+// WithTokens asks tokens too about bearer tokens. A client certificate is looked at
+// before any token; otherwise tokens come first, because next may have to ask somebody
+// who is far away. A token that is bad counts only where nothing else is good.
 func WithTokens(tokens authenticator.Token, next authenticator.Request) authenticator.Request {
 	return authenticator.RequestFunc(func(r *http.Request) (*authenticator.Response, bool, error) {
-		if token, ok := bearer(r); ok {
+		token, ok := bearer(r)
+		if !ok {
+			return next.AuthenticateRequest(r)
+		}
+		mine := func() (*authenticator.Response, bool, error) {
 			response, ok, err := tokens.AuthenticateToken(r.Context(), token)
-			if err != nil {
+			if !ok || err != nil {
 				return nil, false, err
 			}
-			if ok {
-				response.User = withGroup(response.User)
+			response.User = withGroup(response.User)
+			return response, true, nil
+		}
+		theirs := func() (*authenticator.Response, bool, error) { return next.AuthenticateRequest(r) }
+		order := []func() (*authenticator.Response, bool, error){mine, theirs}
+		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+			order[0], order[1] = theirs, mine
+		}
+		var bad []error
+		var nobody *authenticator.Response
+		for _, ask := range order {
+			response, ok, err := ask()
+			switch {
+			case err != nil:
+				bad = append(bad, err)
+			case ok && response.User.GetName() == user.Anonymous:
+				nobody = response
+			case ok:
 				return response, true, nil
 			}
 		}
-		return next.AuthenticateRequest(r)
+		if len(bad) > 0 {
+			return nil, false, errors.Join(bad...)
+		}
+		return nobody, nobody != nil, nil
 	})
 }

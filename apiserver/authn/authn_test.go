@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -8,12 +9,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"errors"
 	"math/big"
 	"net/http"
 	"slices"
 	"testing"
 	"time"
 
+	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
 )
 
@@ -52,25 +55,38 @@ func TestAuthenticate(t *testing.T) {
 	pool.AddCert(ca)
 	a := New(Config{ClientCAs: pool, Tokens: map[string]user.Info{"t": &user.DefaultInfo{Name: "bob"}, "": &user.DefaultInfo{Name: "nobody"}}})
 
+	withOthers := WithTokens(authenticator.TokenFunc(func(context.Context, string) (*authenticator.Response, bool, error) {
+		return nil, false, errors.New("a token that has ended")
+	}), a)
+
 	for name, test := range map[string]struct {
 		request http.Request
 		user    string
 		groups  []string
 	}{
-		"nothing":       {http.Request{}, user.Anonymous, []string{user.AllUnauthenticated}},
-		"token":         {http.Request{Header: http.Header{"Authorization": {"Bearer t"}}}, "bob", []string{user.AllAuthenticated}},
-		"wrong token":   {http.Request{Header: http.Header{"Authorization": {"Bearer x"}}}, "", nil},
-		"empty token":   {http.Request{Header: http.Header{"Authorization": {"Bearer "}}}, user.Anonymous, []string{user.AllUnauthenticated}},
-		"certificate":   {http.Request{TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf(ca, key, x509.ExtKeyUsageClientAuth)}}}, "alice", []string{"dev", user.AllAuthenticated}},
-		"a server's":    {http.Request{TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf(ca, key, x509.ExtKeyUsageServerAuth)}}}, "", nil},
-		"another CA's":  {http.Request{TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf(other, otherKey, x509.ExtKeyUsageClientAuth)}}}, "", nil},
-		"browser token": {http.Request{Header: http.Header{"Upgrade": {"websocket"}, "Sec-Websocket-Protocol": {websocketTokenPrefix + base64.RawURLEncoding.EncodeToString([]byte("t")) + ", v5.channel.k8s.io"}}}, "bob", []string{user.AllAuthenticated}},
+		"nothing":                          {http.Request{}, user.Anonymous, []string{user.AllUnauthenticated}},
+		"token":                            {http.Request{Header: http.Header{"Authorization": {"Bearer t"}}}, "bob", []string{user.AllAuthenticated}},
+		"wrong token":                      {http.Request{Header: http.Header{"Authorization": {"Bearer x"}}}, "", nil},
+		"empty token":                      {http.Request{Header: http.Header{"Authorization": {"Bearer "}}}, user.Anonymous, []string{user.AllUnauthenticated}},
+		"certificate":                      {http.Request{TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf(ca, key, x509.ExtKeyUsageClientAuth)}}}, "alice", []string{"dev", user.AllAuthenticated}},
+		"a server's":                       {http.Request{TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf(ca, key, x509.ExtKeyUsageServerAuth)}}}, "", nil},
+		"another CA's":                     {http.Request{TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf(other, otherKey, x509.ExtKeyUsageClientAuth)}}}, "", nil},
+		"certificate beside a wrong token": {http.Request{Header: http.Header{"Authorization": {"Bearer x"}}, TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf(ca, key, x509.ExtKeyUsageClientAuth)}}}, "alice", []string{"dev", user.AllAuthenticated}},
+		"token beside another CA's":        {http.Request{Header: http.Header{"Authorization": {"Bearer t"}}, TLS: &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf(other, otherKey, x509.ExtKeyUsageClientAuth)}}}, "bob", []string{user.AllAuthenticated}},
+		"words after a token":              {http.Request{Header: http.Header{"Authorization": {"bearer t u"}}}, "bob", []string{user.AllAuthenticated}},
+		"two spaces":                       {http.Request{Header: http.Header{"Authorization": {"Bearer  t"}}}, user.Anonymous, []string{user.AllUnauthenticated}},
+		"browser token":                    {http.Request{Header: http.Header{"Upgrade": {"websocket"}, "Sec-Websocket-Protocol": {websocketTokenPrefix + base64.RawURLEncoding.EncodeToString([]byte("t")) + ", v5.channel.k8s.io"}}}, "bob", []string{user.AllAuthenticated}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if test.request.Header == nil {
 				test.request.Header = http.Header{}
 			}
 			response, ok, err := a.AuthenticateRequest(&test.request)
+			// Asking others for tokens too changes nothing of this.
+			both, bothOK, bothErr := withOthers.AuthenticateRequest(&test.request)
+			if bothOK != ok || (bothErr == nil) != (err == nil) || ok && both.User.GetName() != response.User.GetName() {
+				t.Errorf("with others: %+v, %v, %v", both, bothOK, bothErr)
+			}
 			if test.user == "" {
 				if ok || err == nil {
 					t.Errorf("let in: %+v", response)

@@ -1,8 +1,8 @@
-// Package authz is the built-in authoriser: administrators may do everything,
-// the components of a cluster what their work takes, every user what a client
-// needs to find its way around, and an anonymous one nothing but health and
-// version. A host that wants more brings its own authorizer.Authorizer, or
-// chains one behind this with [Chain].
+// Package authz is the built-in authoriser: administrators may do everything, and so
+// may the parts of the control plane that run in this process; every user may what a
+// client needs to find its way around, and an anonymous one nothing but health and
+// version. Nodes are authorised by package node, everybody else by the roles that there
+// are, package rbac; [Chain] puts them together.
 package authz
 
 import (
@@ -10,13 +10,12 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 )
 
-// New makes the built-in authoriser. It allows or has no opinion, which the server
-// takes for a refusal. It is safe for concurrent use and does no I/O.
+// New makes an authoriser for a server without roles. It allows or has no opinion,
+// which the server takes for a refusal. It is safe for concurrent use and does no I/O.
 func New() authorizer.Authorizer { return authorizer.AuthorizerFunc(authorize) }
 
 func authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
@@ -36,8 +35,8 @@ func authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decisio
 	return authorizer.DecisionNoOpinion, "", nil
 }
 
-// System allows the parts of a cluster what their work takes: administrators
-// (system:masters), components and nodes. It has no opinion of anybody else.
+// System allows everything to administrators (system:masters), to the API server
+// itself and to what [Part] made. It has no opinion of anybody else.
 func System() authorizer.Authorizer { return authorizer.AuthorizerFunc(system) }
 
 func system(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
@@ -45,12 +44,46 @@ func system(_ context.Context, a authorizer.Attributes) (authorizer.Decision, st
 	if who == nil {
 		return authorizer.DecisionNoOpinion, "", nil
 	}
+	if _, own := who.(part); own {
+		return authorizer.DecisionAllow, "", nil
+	}
 	groups := who.GetGroups()
-	if slices.Contains(groups, user.SystemPrivilegedGroup) ||
-		slices.Contains(groups, user.AllAuthenticated) && (components[who.GetName()] || node(who, a)) {
+	if slices.Contains(groups, user.SystemPrivilegedGroup) || selves[who.GetName()] && slices.Contains(groups, user.AllAuthenticated) {
 		return authorizer.DecisionAllow, "", nil
 	}
 	return authorizer.DecisionNoOpinion, "", nil
+}
+
+// selves are the users that the control plane itself goes by.
+var selves = map[string]bool{user.APIServerUser: true, "system:strake": true}
+
+// part is a user that no credentials and no impersonation can make.
+type part struct{ user.Info }
+
+// Part is who a part of the control plane is that runs in this process: to everybody
+// the user that it is given as, but one that may do everything. The controllers of one
+// process act as one user, so the roles of a controller manager whose controllers each
+// have an account of their own are not enough for it. The same user coming in over the
+// network is authorised by his roles alone.
+func Part(who user.Info) user.Info { return part{who} }
+
+// Components asks roles, but of those users alone that the parts of a cluster go by
+// when they run as processes of their own: for a host whose authoriser knows nothing
+// of them.
+func Components(roles authorizer.UnconditionalAuthorizer) authorizer.Authorizer {
+	return authorizer.AuthorizerFunc(func(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+		if a.GetUser() == nil || !components[a.GetUser().GetName()] {
+			return authorizer.DecisionNoOpinion, "", nil
+		}
+		return roles.Authorize(ctx, a)
+	})
+}
+
+var components = map[string]bool{
+	user.KubeControllerManager:        true,
+	user.KubeScheduler:                true,
+	user.KubeProxy:                    true,
+	"system:cloud-controller-manager": true,
 }
 
 func readOnly(verb string) bool { return verb == "get" || verb == "head" || verb == "options" }
@@ -73,18 +106,6 @@ func discovery(path string) bool {
 	return path == "/"
 }
 
-// components are the users that the parts of a control plane go by. They run
-// beside the API server and act on every namespace, so they are trusted with the
-// resources as a whole, though not with impersonating others.
-var components = map[string]bool{
-	user.APIServerUser:                true,
-	user.KubeControllerManager:        true,
-	user.KubeScheduler:                true,
-	user.KubeProxy:                    true,
-	"system:strake":                   true,
-	"system:cloud-controller-manager": true,
-}
-
 // selfReview: anyone may ask what he himself may do, and who he is.
 func selfReview(a authorizer.Attributes) bool {
 	if !a.IsResourceRequest() || a.GetVerb() != "create" {
@@ -96,76 +117,6 @@ func selfReview(a authorizer.Attributes) bool {
 		return true
 	}
 	return false
-}
-
-// rule allows verbs on resources of one group; an empty group is the core's.
-type rule struct {
-	group     string
-	resources []string
-	verbs     []string
-}
-
-var (
-	read  = []string{"get", "list", "watch"}
-	write = []string{"create", "update", "patch", "delete"}
-)
-
-// nodeRules are what a kubelet does, and the service proxy that runs under its
-// credentials.
-var nodeRules = []rule{
-	{"", []string{"services", "endpoints", "pods", "nodes", "configmaps", "secrets", "persistentvolumeclaims", "persistentvolumes", "serviceaccounts", "namespaces"}, read},
-	{"", []string{"nodes", "nodes/status"}, []string{"create", "update", "patch"}},
-	{"", []string{"pods"}, []string{"create", "delete"}},
-	{"", []string{"pods/status"}, []string{"update", "patch"}},
-	{"", []string{"pods/eviction"}, []string{"create"}},
-	{"", []string{"events"}, []string{"create", "update", "patch"}},
-	{"events.k8s.io", []string{"events"}, []string{"create", "update", "patch"}},
-	{"", []string{"serviceaccounts/token"}, []string{"create"}},
-	{"discovery.k8s.io", []string{"endpointslices"}, read},
-	{"coordination.k8s.io", []string{"leases"}, append(read[:3:3], write...)},
-	{"storage.k8s.io", []string{"csinodes"}, append(read[:3:3], write...)},
-	{"storage.k8s.io", []string{"csidrivers", "volumeattachments"}, read},
-	{"node.k8s.io", []string{"runtimeclasses"}, read},
-	{"networking.k8s.io", []string{"servicecidrs"}, read},
-	{"certificates.k8s.io", []string{"certificatesigningrequests"}, []string{"create", "get", "list", "watch"}},
-	{"authentication.k8s.io", []string{"tokenreviews"}, []string{"create"}},
-	{"authorization.k8s.io", []string{"subjectaccessreviews", "localsubjectaccessreviews"}, []string{"create"}},
-}
-
-func node(who user.Info, a authorizer.Attributes) bool {
-	name, isNode := strings.CutPrefix(who.GetName(), "system:node:")
-	if !isNode || name == "" || !slices.Contains(who.GetGroups(), user.NodesGroup) || !a.IsResourceRequest() {
-		return false
-	}
-	resource := a.GetResource()
-	if a.GetSubresource() != "" {
-		resource += "/" + a.GetSubresource()
-	}
-	for _, r := range nodeRules {
-		if r.group == a.GetAPIGroup() && slices.Contains(r.resources, resource) && slices.Contains(r.verbs, a.GetVerb()) {
-			return ownNode(name, a)
-		}
-	}
-	return false
-}
-
-// SharedNode is the user of a credential that several nodes join by. It may do for
-// every node what a node may for itself, so whoever holds it is trusted with all of
-// them; nodes with credentials of their own are kept apart.
-const SharedNode = "system:node:joined-by-token"
-
-// ownNode: a node changes its own Node and leases in its own name only. The
-// name of an object that is being created is not known here; admission sees it.
-func ownNode(name string, a authorizer.Attributes) bool {
-	changing := !slices.Contains(read, a.GetVerb()) && a.GetVerb() != "create"
-	if "system:node:"+name == SharedNode {
-		return !changing || a.GetResource() != "leases" || a.GetNamespace() == corev1.NamespaceNodeLease
-	}
-	switch a.GetAPIGroup() + "/" + a.GetResource() {
-	case "/nodes", "coordination.k8s.io/leases", "storage.k8s.io/csinodes":
-		return !changing || a.GetName() == name
-	}
-	return true
 }
 
 // Chain asks each authoriser until one allows or denies.

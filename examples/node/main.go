@@ -13,6 +13,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/strake-io/strake"
@@ -39,10 +40,17 @@ func run(ctx context.Context, f *program.Flags, log logr.Logger) error {
 	}
 	config.QPS, config.Burst = 50, 100
 	config.UserAgent = "kubelet"
-	config.AcceptContentTypes, config.ContentType = "application/vnd.kubernetes.protobuf,application/json", "application/vnd.kubernetes.protobuf"
-	client, err := kubernetes.NewForConfig(config)
+	client, err := newClient(config)
+	if err != nil {
+		return err
+	}
+	proxyConfig, err := program.ProxyConfig(f.Kubeconfig)
 	if err != nil {
 		return fmt.Errorf("--kubeconfig: %w", err)
+	}
+	proxyClient, err := newClient(proxyConfig)
+	if err != nil {
+		return err
 	}
 	containers, err := program.Choose(f, log)
 	if err != nil {
@@ -55,7 +63,7 @@ func run(ctx context.Context, f *program.Flags, log logr.Logger) error {
 	if err != nil {
 		return err
 	}
-	nodeConfig.Kubelet.Client = client
+	nodeConfig.Kubelet.Client, nodeConfig.ProxyClient = client, proxyClient
 	guard, err := program.GuardNode(config)
 	if err != nil {
 		return err
@@ -90,6 +98,15 @@ func run(ctx context.Context, f *program.Flags, log logr.Logger) error {
 		service.Farewell = fmt.Sprintf("Nothing is left: --purge removed the containers, their network and %s.", f.DataDir)
 	}
 	return service.Run(ctx)
+}
+
+func newClient(config *rest.Config) (kubernetes.Interface, error) {
+	config.AcceptContentTypes, config.ContentType = "application/vnd.kubernetes.protobuf,application/json", "application/vnd.kubernetes.protobuf"
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("--kubeconfig: %w", err)
+	}
+	return client, nil
 }
 
 func hostOf(at netip.AddrPort) string {

@@ -25,17 +25,21 @@ type Entry struct {
 	Cert, Key []byte
 }
 
-// Write puts a kubeconfig with that one context into path, mode 0600, and makes
-// the directory where it is missing.
-func Write(path string, e Entry) error {
+// Context is what the context of a cluster and one of its users is called.
+func Context(user, cluster string) string { return user + "@" + cluster }
+
+// Write puts a kubeconfig with a context for each entry into path, mode 0600, and
+// makes the directory where it is missing. The first is the current one.
+func Write(path string, first Entry, more ...Entry) error {
 	config := clientcmdapi.NewConfig()
-	context := e.User + "@" + e.Cluster
-	config.Clusters[e.Cluster] = &clientcmdapi.Cluster{Server: e.Server, CertificateAuthorityData: e.CA}
-	config.AuthInfos[e.User] = &clientcmdapi.AuthInfo{
-		Token: e.Token, ClientCertificateData: e.Cert, ClientKeyData: e.Key,
+	for _, e := range append([]Entry{first}, more...) {
+		config.Clusters[e.Cluster] = &clientcmdapi.Cluster{Server: e.Server, CertificateAuthorityData: e.CA}
+		config.AuthInfos[e.User] = &clientcmdapi.AuthInfo{
+			Token: e.Token, ClientCertificateData: e.Cert, ClientKeyData: e.Key,
+		}
+		config.Contexts[Context(e.User, e.Cluster)] = &clientcmdapi.Context{Cluster: e.Cluster, AuthInfo: e.User}
 	}
-	config.Contexts[context] = &clientcmdapi.Context{Cluster: e.Cluster, AuthInfo: e.User}
-	config.CurrentContext = context
+	config.CurrentContext = Context(first.User, first.Cluster)
 	data, err := clientcmd.Write(*config)
 	if err != nil {
 		return err

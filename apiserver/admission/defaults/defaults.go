@@ -18,6 +18,7 @@ import (
 	"github.com/strake-io/strake/apiserver/admission/limitranger"
 	"github.com/strake-io/strake/apiserver/admission/namespacelifecycle"
 	"github.com/strake-io/strake/apiserver/admission/nodedeclaredfeaturevalidator"
+	"github.com/strake-io/strake/apiserver/admission/noderestriction"
 	"github.com/strake-io/strake/apiserver/admission/persistentvolumeclaimresize"
 	"github.com/strake-io/strake/apiserver/admission/podresizevalidator"
 	"github.com/strake-io/strake/apiserver/admission/podsecurity"
@@ -48,7 +49,8 @@ type Config struct {
 	Host []admission.Plugin
 }
 
-// Chain is every plugin that a v1.37 API server has on by default, and the host's, in
+// Chain is every plugin that a v1.37 API server has on by default, NodeRestriction,
+// which every cluster turns on, and the host's, in
 // its order: those of the host that bear the name of one of upstream's have their
 // place there, all others come before the first of those that clients configure.
 // Source: https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/.
@@ -63,6 +65,7 @@ func Chain(c Config) ([]admission.Plugin, error) {
 		namespacelifecycle.Plugin{},
 		limitranger.Plugin{},
 		serviceaccount.Plugin{NoToken: c.NoToken},
+		noderestriction.Plugin{Authorizer: c.Authorizer},
 		taintnodesbycondition.Plugin{},
 		security,
 		priority.Plugin{},

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/resources/podspec"
 )
 
 const (
@@ -142,6 +144,9 @@ func checkMirror(a *admission.Attributes, pod *corev1.Pod) error {
 	if pod.Spec.ServiceAccountName != "" {
 		return refuse(a, "a mirror pod may not reference service accounts")
 	}
+	if len(podspec.ReferencesOf(&pod.Spec).Secrets) > 0 {
+		return refuse(a, "a mirror pod may not reference secrets")
+	}
 	for _, v := range pod.Spec.Volumes {
 		if v.Projected == nil {
 			continue
@@ -229,7 +234,8 @@ func tokenVolume() *corev1.ProjectedVolumeSource {
 // checkSecrets holds the pods of an account to the secrets that it lists, where it
 // asks for that.
 func checkSecrets(a *admission.Attributes, account *corev1.ServiceAccount, pod *corev1.Pod) error {
-	if account.Annotations[mountable] != "true" {
+	// What is no boolean is no wish.
+	if enforced, err := strconv.ParseBool(account.Annotations[mountable]); err != nil || !enforced {
 		return nil
 	}
 	allowed := func(name string) bool {

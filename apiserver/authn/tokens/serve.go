@@ -10,8 +10,8 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	media := "application/json"
 	switch r.URL.Path {
 	case "/.well-known/openid-configuration", "/.well-known/openid-configuration/":
-		data, err = i.Discovery("https://" + r.Host)
-	case "/openid/v1/jwks", "/openid/v1/jwks/":
+		data, err = i.Discovery()
+	case KeysPath, KeysPath + "/":
 		data, err = i.Keys()
 		media = "application/jwk-set+json"
 	default:

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -37,6 +38,9 @@ import (
 
 // DefaultIssuer names who signed a token where the host says nothing else.
 const DefaultIssuer = "https://kubernetes.default.svc.cluster.local"
+
+// KeysPath is where the API server serves the keys.
+const KeysPath = "/openid/v1/jwks"
 
 // Reader reads the objects that tokens are bound to. resource.Objects is one.
 type Reader interface {
@@ -56,6 +60,9 @@ type Config struct {
 	// Audiences that a token is for which names none, and which the API server
 	// accepts. Default: the issuer's name.
 	Audiences []string
+	// KeysURL is where others read the keys, an https URL. Default: the path
+	// /openid/v1/jwks below the issuer's name.
+	KeysURL string
 	// Objects are asked for what a token is bound to, each time one is seen.
 	// nil accepts tokens until they expire.
 	Objects func() Reader
@@ -83,6 +90,9 @@ func New(c Config) (*Issuer, error) {
 	}
 	if c.Name == "" {
 		c.Name = DefaultIssuer
+	}
+	if c.KeysURL == "" {
+		c.KeysURL = strings.TrimSuffix(c.Name, "/") + KeysPath
 	}
 	if len(c.Audiences) == 0 {
 		c.Audiences = []string{c.Name}
@@ -316,8 +326,8 @@ func (c *claims) user() user.Info {
 func (i *Issuer) Keys() ([]byte, error) { return json.Marshal(i.keys) }
 
 // Discovery is the document by which others find the keys (OpenID Connect
-// Discovery 1.0). base is where the API server is reached.
-func (i *Issuer) Discovery(base string) ([]byte, error) {
+// Discovery 1.0). What it says does not depend on who asks for it, or how.
+func (i *Issuer) Discovery() ([]byte, error) {
 	algorithms := []string{}
 	for _, k := range i.keys.Keys {
 		if !slices.Contains(algorithms, k.Algorithm) {
@@ -330,5 +340,5 @@ func (i *Issuer) Discovery(base string) ([]byte, error) {
 		ResponseTypes []string `json:"response_types_supported"`
 		SubjectTypes  []string `json:"subject_types_supported"`
 		Algorithms    []string `json:"id_token_signing_alg_values_supported"`
-	}{i.config.Name, base + "/openid/v1/jwks", []string{"id_token"}, []string{"public"}, algorithms})
+	}{i.config.Name, i.config.KeysURL, []string{"id_token"}, []string{"public"}, algorithms})
 }

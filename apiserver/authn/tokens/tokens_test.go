@@ -160,7 +160,7 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{
-		"/.well-known/openid-configuration": `"jwks_uri":"https://example.com/openid/v1/jwks"`, "/openid/v1/jwks": `"alg":"ES256"`, "/openid/v2": "404",
+		"/.well-known/openid-configuration": `"jwks_uri":"https://kubernetes.default.svc.cluster.local/openid/v1/jwks"`, "/openid/v1/jwks": `"alg":"ES256"`, "/openid/v2": "404",
 	} {
 		w := httptest.NewRecorder()
 		issuer.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))

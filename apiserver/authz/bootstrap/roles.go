@@ -138,3 +138,13 @@ func forComponents() []*rbacv1.ClusterRole {
 			on(core, "persistentvolumeclaims", "get list patch update watch")),
 	}
 }
+
+// Rules are those of a default cluster role; none where there is no such.
+func Rules(name string) []rbacv1.PolicyRule {
+	for _, r := range ClusterRoles() {
+		if r.Name == name {
+			return r.Rules
+		}
+	}
+	return nil
+}

@@ -30,10 +30,13 @@ func roleBindings(c Config) *resource.Resource {
 			}),
 			ValidateUpdate: typed.Change(func(b, old *rbacv1.RoleBinding) field.ErrorList { return sameRole(b.RoleRef, old.RoleRef) }),
 			NameError:      pathvalidation.ValidatePathSegmentName,
-			Begin: func(ctx context.Context, req resource.Request, obj, _ runtime.Object) (func(bool), error) {
+			Begin: func(ctx context.Context, req resource.Request, obj, old runtime.Object) (func(bool), error) {
 				b, ok := obj.(*rbacv1.RoleBinding)
 				if !ok {
 					return nil, nil // a deletion gives nothing
+				}
+				if o, ok := old.(*rbacv1.RoleBinding); ok && sameButOwners(b, o) {
+					return nil, nil
 				}
 				return nil, c.mayBind(ctx, req, "rolebindings", b.Name, b.RoleRef)
 			},
@@ -56,9 +59,12 @@ func clusterRoleBindings(c Config) *resource.Resource {
 			}),
 			ValidateUpdate: typed.Change(func(b, old *rbacv1.ClusterRoleBinding) field.ErrorList { return sameRole(b.RoleRef, old.RoleRef) }),
 			NameError:      pathvalidation.ValidatePathSegmentName,
-			Begin: func(ctx context.Context, req resource.Request, obj, _ runtime.Object) (func(bool), error) {
+			Begin: func(ctx context.Context, req resource.Request, obj, old runtime.Object) (func(bool), error) {
 				b, ok := obj.(*rbacv1.ClusterRoleBinding)
 				if !ok {
+					return nil, nil
+				}
+				if o, ok := old.(*rbacv1.ClusterRoleBinding); ok && sameButOwners(b, o) {
 					return nil, nil
 				}
 				return nil, c.mayBind(ctx, req, "clusterrolebindings", b.Name, b.RoleRef)

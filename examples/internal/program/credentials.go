@@ -17,10 +17,12 @@ import (
 
 	"k8s.io/apiserver/pkg/authentication/authenticator"
 	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/strake-io/strake"
 	"github.com/strake-io/strake/apiserver/authn"
-	"github.com/strake-io/strake/apiserver/authz"
+	"github.com/strake-io/strake/apiserver/authz/node"
 	"github.com/strake-io/strake/internal/atomicfile"
 	"github.com/strake-io/strake/internal/kubeconfig"
 	"github.com/strake-io/strake/internal/pki"
@@ -33,6 +35,7 @@ type Credentials struct {
 	front *pki.Authority // signs the front proxy's certificate and no other
 	admin string
 	node  string
+	proxy string
 	// Accounts signs the tokens of service accounts.
 	Accounts crypto.Signer
 }
@@ -52,7 +55,7 @@ func OpenCredentials(dir string) (*Credentials, error) {
 		return nil, err
 	}
 	c := &Credentials{CA: ca, front: front, Accounts: accounts}
-	for name, token := range map[string]*string{"admin.token": &c.admin, "node.token": &c.node} {
+	for name, token := range map[string]*string{"admin.token": &c.admin, "node.token": &c.node, "proxy.token": &c.proxy} {
 		if *token, err = openToken(filepath.Join(dir, "pki", name)); err != nil {
 			return nil, err
 		}
@@ -87,7 +90,8 @@ func (c *Credentials) Authenticator() authenticator.Request {
 		ClientCAs: c.CA.Pool(),
 		Tokens: map[string]user.Info{
 			c.admin: &user.DefaultInfo{Name: "kubernetes-admin", UID: "admin", Groups: []string{user.SystemPrivilegedGroup}},
-			c.node:  &user.DefaultInfo{Name: authz.SharedNode, UID: "node", Groups: []string{user.NodesGroup}},
+			c.node:  &user.DefaultInfo{Name: node.Shared, UID: "node", Groups: []string{user.NodesGroup}},
+			c.proxy: &user.DefaultInfo{Name: user.KubeProxy, UID: "proxy"},
 		},
 	})
 }
@@ -149,7 +153,38 @@ func (c *Credentials) WriteAdmin(path, server string) error {
 	})
 }
 
-// WriteNode writes the kubeconfig by which nodes join.
+// The entries of the kubeconfig by which nodes join.
+const (
+	clusterName = "strake"
+	nodeEntry   = "node"
+	proxyEntry  = "proxy"
+)
+
+// WriteNode writes the kubeconfig by which nodes join. Its contexts are the node's
+// and the one of the service proxy beside it.
 func (c *Credentials) WriteNode(path, server string) error {
-	return kubeconfig.Write(path, kubeconfig.Entry{Cluster: "strake", Server: server, CA: c.CA.PEM(), User: "node", Token: c.node})
+	entry := kubeconfig.Entry{Cluster: clusterName, Server: server, CA: c.CA.PEM(), User: nodeEntry, Token: c.node}
+	proxy := entry
+	proxy.User, proxy.Token = proxyEntry, c.proxy
+	return kubeconfig.Write(path, entry, proxy)
+}
+
+// ProxyConfig is how a node's service proxy reaches the cluster that a kubeconfig
+// names: in its context for that, or where it has none, as the node does.
+func ProxyConfig(path string) (*rest.Config, error) {
+	file, err := clientcmd.LoadFromFile(path)
+	if err != nil {
+		return nil, err
+	}
+	overrides := &clientcmd.ConfigOverrides{}
+	if name := kubeconfig.Context(proxyEntry, clusterName); file.Contexts[name] != nil {
+		overrides.CurrentContext = name
+	}
+	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: path}
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, overrides).ClientConfig()
+	if err != nil {
+		return nil, err
+	}
+	config.UserAgent = "kube-proxy"
+	return config, nil
 }

@@ -1,0 +1,114 @@
+package strake
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
+)
+
+// Components that run as processes of their own have the rights of their roles, with
+// the roles of the cluster as with an authoriser of the host's that knows nothing of
+// them; nodes have those of the pods that are on them.
+func TestIdentities(t *testing.T) {
+	nobody := authorizer.AuthorizerFunc(func(context.Context, authorizer.Attributes) (authorizer.Decision, string, error) {
+		return authorizer.DecisionNoOpinion, "", nil
+	})
+	for name, host := range map[string]authorizer.Authorizer{"roles": nil, "host": nobody} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { identities(t, host) })
+		})
+	}
+}
+
+func identities(t *testing.T, host authorizer.Authorizer) {
+	plane, err := NewControlPlane(ControlPlaneConfig{Authorizer: host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := background(t, plane.Run, plane.Ready())
+	defer stop()
+	as := func(name string, groups ...string) kubernetes.Interface {
+		client, err := kubernetes.NewForConfig(plane.RESTConfig(&user.DefaultInfo{Name: name, Groups: append(groups, user.AllAuthenticated)}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return client
+	}
+	ctx, admin := t.Context(), plane.Client().CoreV1()
+	for _, name := range []string{"used", "other"} {
+		if _, err := admin.Secrets("default").Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Wait() // until the namespace has its service account
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Spec: corev1.PodSpec{
+		NodeName: "n1", Containers: []corev1.Container{{Name: "c", Image: "i"}},
+		Volumes: []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "used"}}}},
+	}}
+	if pod, err = admin.Pods("default").Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait() // until it is known that the pod is on the node
+
+	node, scheduler, proxy := as("system:node:n1", user.NodesGroup), as(user.KubeScheduler), as(user.KubeProxy)
+	get, list := metav1.GetOptions{}, metav1.ListOptions{}
+	token := func(bound *authenticationv1.BoundObjectReference) error {
+		request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{BoundObjectRef: bound, ExpirationSeconds: ptr.To[int64](3600)}}
+		_, err := node.CoreV1().ServiceAccounts("default").CreateToken(ctx, "default", request, metav1.CreateOptions{})
+		return err
+	}
+	for what, do := range map[string]func() error{
+		"the scheduler lists nodes": func() error { _, err := scheduler.CoreV1().Nodes().List(ctx, list); return err },
+		"the proxy lists slices":    func() error { _, err := proxy.DiscoveryV1().EndpointSlices("").List(ctx, list); return err },
+		"a node reads its secret":   func() error { _, err := node.CoreV1().Secrets("default").Get(ctx, "used", get); return err },
+		"a node follows its secret": func() error {
+			_, err := node.CoreV1().Secrets("default").List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=used"})
+			return err
+		},
+		"a node lists its pods": func() error {
+			_, err := node.CoreV1().Pods("").List(ctx, metav1.ListOptions{FieldSelector: "spec.nodeName=n1"})
+			return err
+		},
+		"a node has a token for a pod": func() error {
+			return token(&authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: "p", UID: pod.UID})
+		},
+	} {
+		if err := do(); err != nil && !(strings.Contains(what, "token") && strings.Contains(err.Error(), "audience")) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for want, do := range map[string]func() error{
+		`User "system:kube-scheduler" cannot get resource "secrets" in API group "" in the namespace "default"`: func() error {
+			_, err := scheduler.CoreV1().Secrets("default").Get(ctx, "used", get)
+			return err
+		},
+		"no relationship found between node 'n1' and this object": func() error {
+			_, err := node.CoreV1().Secrets("default").Get(ctx, "other", get)
+			return err
+		},
+		"can only list/watch pods with spec.nodeName field selector": func() error {
+			_, err := node.CoreV1().Pods("").List(ctx, list)
+			return err
+		},
+		`cannot list resource "endpointslices"`:   func() error { _, err := node.DiscoveryV1().EndpointSlices("").List(ctx, list); return err },
+		"node requested token not bound to a pod": func() error { return token(nil) },
+		"node 'n1' cannot read 'n2', only its own Node object": func() error {
+			_, err := node.CoreV1().Nodes().Get(ctx, "n2", get)
+			return err
+		},
+	} {
+		if err := do(); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
