@@ -83,6 +83,9 @@ func (s *schemas) addMeta(to *spec.Schema, docs map[string]string) {
 	to.SetProperty("apiVersion", described("string", docs["apiVersion"]))
 	to.SetProperty("kind", described("string", docs["kind"]))
 	meta := s.ref(reflect.TypeFor[metav1.ObjectMeta]())
+	if !s.v2 {
+		meta = beside(meta)
+	}
 	meta.Description = metav1.PartialObjectMetadata{}.SwaggerDoc()["metadata"]
 	to.SetProperty("metadata", meta)
 }
@@ -127,6 +130,9 @@ func (s *schemas) customList(r *resource.Resource) spec.Schema {
 	items.Items = &spec.SchemaOrArray{Schema: &object}
 	list.SetProperty("items", items)
 	meta := s.ref(reflect.TypeFor[metav1.ListMeta]())
+	if !s.v2 {
+		meta = beside(meta)
+	}
 	meta.Description = metav1.PartialObjectMetadataList{}.SwaggerDoc()["metadata"]
 	list.SetProperty("metadata", meta)
 	list.AddExtension("x-kubernetes-group-version-kind", kindList(r.ListGVK()))

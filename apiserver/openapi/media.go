@@ -16,6 +16,7 @@ var (
 	patchOptions      = options(reflect.TypeFor[metav1.PatchOptions]())
 	deleteOptions     = options(reflect.TypeFor[metav1.DeleteOptions]())
 	listOptions       = options(reflect.TypeFor[metav1.ListOptions]())
+	getOptions        = options(reflect.TypeFor[metav1.GetOptions]())
 	collectionOptions = options(reflect.TypeFor[metav1.ListOptions](), "watch", "allowWatchBookmarks")
 )
 

@@ -70,6 +70,9 @@ func (n *note) annotate(m *spec.Schema, v2 bool) {
 
 func (n *fieldNote) annotate(p *spec.Schema, v2 bool) {
 	if n.Description != "" {
+		if !v2 {
+			*p = beside(*p)
+		}
 		p.Description = n.Description
 	}
 	if n.Default != nil && !v2 {

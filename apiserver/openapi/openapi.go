@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,7 +24,8 @@ import (
 
 // Config of [Documents].
 type Config struct {
-	// Version of the API in the documents; empty means "unversioned".
+	// Version of the API, such as "v1.37.2"; the documents tell the first two numbers.
+	// Empty means "unversioned".
 	Version string
 }
 
@@ -38,6 +40,8 @@ type Documents struct {
 func New(config Config) *Documents {
 	if config.Version == "" {
 		config.Version = "unversioned"
+	} else if numbers := strings.SplitN(strings.TrimPrefix(config.Version, "v"), ".", 3); len(numbers) == 3 {
+		config.Version = numbers[0] + "." + numbers[1]
 	}
 	return &Documents{config: config, notes: sync.OnceValues(readNotes)}
 }
@@ -54,7 +58,16 @@ func (d *Documents) V3(gv schema.GroupVersion, resources []*resource.Resource) (
 			own = append(own, r)
 		}
 	}
-	return d.v3(operations(own), models), nil
+	custom := !slices.ContainsFunc(own, func(r *resource.Resource) bool { return r.Schema == nil })
+	if !custom {
+		models.only(gv)
+	}
+	doc := d.v3(operations(own), models)
+	if custom {
+		doc.Info = &spec.Info{InfoProps: spec.InfoProps{Title: "Kubernetes CRD Swagger", Version: "v0.1.0"}}
+		doc.Components.SecuritySchemes = nil
+	}
+	return doc, nil
 }
 
 func (d *Documents) v3(ops []operation, models *schemas) *spec3.OpenAPI {
@@ -120,6 +133,16 @@ func (d *Documents) V2(resources []*resource.Resource, other []string) (*spec.Sw
 		Security: []map[string][]string{{"BearerToken": {}}},
 	}}
 	return doc, shareParameters(doc)
+}
+
+// only leaves to what every group version has the kinds of one, and of core.
+func (s *schemas) only(gv schema.GroupVersion) {
+	for _, of := range []any{metav1.DeleteOptions{}, metav1.WatchEvent{}} {
+		t := reflect.TypeOf(of)
+		s.kinds[t] = slices.DeleteFunc(s.kinds[t], func(kind schema.GroupVersionKind) bool {
+			return kind.GroupVersion() != gv && kind.Group != ""
+		})
+	}
 }
 
 func byPath(ops []operation) map[string][]operation {

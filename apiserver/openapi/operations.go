@@ -83,7 +83,7 @@ func availableResources(gv schema.GroupVersion) operation {
 	return operation{
 		method: http.MethodGet, path: discovery.Root(gv) + "/", id: operationID("get", gv.Group, gv.Version, "APIResources"),
 		description: "get available resources", tag: tag(gv.Group, gv.Version),
-		answer: payloadFor[metav1.APIResourceList](), produces: answerTypes, codes: codes(http.StatusOK),
+		answer: payloadFor[metav1.APIResourceList](), consumes: answerTypes, produces: answerTypes, codes: codes(http.StatusOK),
 	}
 }
 
@@ -116,12 +116,26 @@ func newOperator(r *resource.Resource) *operator {
 	return o
 }
 
+// custom: what is told of custom resources is simpler, and older.
+func (o *operator) custom() bool { return o.r.Schema != nil }
+
+// reads are the options of a get, of which only custom resources tell.
+func (o *operator) reads() []parameter {
+	if o.custom() {
+		return getOptions
+	}
+	return nil
+}
+
 // op begins an operation on objects, or on a sub-resource of them.
 func (o *operator) op(method, path, verb, action, what string, kind schema.GroupVersionKind) operation {
 	gv := o.r.GVK
 	op := operation{
 		method: method, path: path, id: operationID(verb, gv.Group, gv.Version, what), action: action, kind: kind,
 		tag: tag(gv.Group, gv.Version), answer: objectOf(o.r), produces: answerTypesOf(o.r), codes: codes(http.StatusOK),
+	}
+	if o.custom() {
+		op.consumes = bodyTypesOf(o.r)
 	}
 	if strings.Contains(path, "{namespace}") {
 		op.parameters = append(op.parameters, o.namespace...)
@@ -155,6 +169,12 @@ func (o *operator) main() []operation {
 			ops = append(ops, op)
 		case "deletecollection":
 			op := o.op(http.MethodDelete, o.collection, "delete", "deletecollection", "Collection"+object(o.r, ""), kind).takes(pretty)
+			if o.custom() {
+				op = op.takes(listOptions...)
+				op.description, op.answer = "delete collection of "+name, payloadFor[metav1.Status]()
+				ops = append(ops, op)
+				break
+			}
 			for _, p := range append(slices.Clone(deleteOptions), collectionOptions...) {
 				if !slices.Contains(op.parameters, p) {
 					op = op.takes(p)
@@ -164,7 +184,7 @@ func (o *operator) main() []operation {
 			op.body, op.mayLackBody, op.answer = payloadFor[metav1.DeleteOptions](), true, payloadFor[metav1.Status]()
 			ops = append(ops, op)
 		case "get":
-			op := o.op(http.MethodGet, o.one, "read", "get", object(o.r, ""), kind).takes(pretty)
+			op := o.op(http.MethodGet, o.one, "read", "get", object(o.r, ""), kind).takes(pretty).takes(o.reads()...)
 			op.description = "read the specified " + name
 			ops = append(ops, op)
 		case "update":
@@ -174,7 +194,7 @@ func (o *operator) main() []operation {
 		case "delete":
 			op := o.op(http.MethodDelete, o.one, "delete", "delete", object(o.r, ""), kind).takes(pretty).takes(deleteOptions...)
 			op.description = "delete" + article(name) + name
-			op.body, op.mayLackBody = payloadFor[metav1.DeleteOptions](), true
+			op.body, op.mayLackBody, op.consumes = payloadFor[metav1.DeleteOptions](), true, bodyTypesOf(o.r)
 			if !o.r.ReturnsDeleted {
 				op.answer = payloadFor[metav1.Status]()
 			}

@@ -8,10 +8,13 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 )
 
+// none are the media types of what reads no body, where that is said.
+var none = []string{}
+
 // pathOperation is what a path outside of group versions is for: discovery, the
 // version, and what tells other systems how to check this one's tokens.
 func pathOperation(path string) (operation, bool) {
-	op := operation{method: http.MethodGet, path: path + "/", produces: answerTypes, codes: codes(http.StatusOK)}
+	op := operation{method: http.MethodGet, path: path + "/", consumes: answerTypes, produces: answerTypes, codes: codes(http.StatusOK)}
 	switch path {
 	case "/api":
 		op.id, op.tag, op.description = "getCoreAPIVersions", "core", "get available API versions"
@@ -25,11 +28,11 @@ func pathOperation(path string) (operation, bool) {
 	case "/.well-known/openid-configuration":
 		op.id, op.tag = "getServiceAccountIssuerOpenIDConfiguration", "WellKnown"
 		op.description = "get service account issuer OpenID configuration, also known as the 'OIDC discovery doc'"
-		op.produces = []string{"application/json"}
+		op.consumes, op.produces = none, []string{"application/json"}
 	case "/openid/v1/jwks":
 		op.id, op.tag = "getServiceAccountIssuerOpenIDKeyset", "openid"
 		op.description = "get service account issuer OpenID JSON Web Key Set (contains public token verification keys)"
-		op.produces = []string{"application/jwk-set+json"}
+		op.consumes, op.produces = none, []string{"application/jwk-set+json"}
 	default:
 		group, is := strings.CutPrefix(path, "/apis/")
 		if !is || group == "" || strings.Contains(group, "/") {

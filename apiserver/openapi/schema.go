@@ -145,7 +145,9 @@ func (s *schemas) fields(t reflect.Type, m *spec.Schema) {
 		}
 		omits := strings.Contains(options, "omitempty")
 		if !s.v2 {
-			p.Default = zeroDefault(field.Type, omits)
+			if p.Default = zeroDefault(field.Type, omits); p.Default != nil {
+				p = beside(p)
+			}
 		}
 		m.Properties[name] = p
 		if !omits && !strings.Contains(options, "omitzero") && field.Type.Kind() != reflect.Pointer {
@@ -187,7 +189,7 @@ func (s *schemas) value(t reflect.Type, description string) spec.Schema {
 	case reflect.Struct:
 		v = s.ref(t)
 		if !s.v2 && description != "" {
-			v = spec.Schema{SchemaProps: spec.SchemaProps{AllOf: []spec.Schema{v}}}
+			v = beside(v)
 		}
 	case reflect.Slice, reflect.Array:
 		if t.Elem().Kind() == reflect.Uint8 {
@@ -218,6 +220,17 @@ func (s *schemas) value(t reflect.Type, description string) spec.Schema {
 	}
 	v.Description = description
 	return v
+}
+
+// beside makes room for more beside a reference, which counts for nothing there in
+// version 3.
+func beside(p spec.Schema) spec.Schema {
+	if p.Ref.String() == "" {
+		return p
+	}
+	reference := spec.Schema{SchemaProps: spec.SchemaProps{Ref: p.Ref}}
+	p.Ref, p.AllOf = spec.Ref{}, []spec.Schema{reference}
+	return p
 }
 
 func docOf(t reflect.Type) map[string]string {

@@ -15,6 +15,9 @@ func (o *operator) sub(s *resource.Subresource) []operation {
 	if s.New != nil {
 		what = typeOf(s.New)
 	}
+	if o.custom() {
+		kind = o.r.GVK
+	}
 	name := o.r.GVK.Kind
 	switch {
 	case s.Create != nil:
@@ -34,7 +37,7 @@ func (o *operator) sub(s *resource.Subresource) []operation {
 	for _, verb := range discovery.SubresourceVerbs(s) {
 		switch verb {
 		case "get":
-			op := o.op(http.MethodGet, path, "read", "get", object(o.r, s.Name), kind).takes(pretty)
+			op := o.op(http.MethodGet, path, "read", "get", object(o.r, s.Name), kind).takes(pretty).takes(o.reads()...)
 			op.description, op.answer = "read "+s.Name+" of the specified "+name, what
 			ops = append(ops, op)
 		case "update":

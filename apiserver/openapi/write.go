@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 
@@ -104,6 +105,7 @@ func v2Operation(op operation, models *schemas) *spec.Operation {
 		out.Parameters = append(out.Parameters, spec.Parameter{ParamProps: spec.ParamProps{
 			Name: "body", In: "body", Required: !op.mayLackBody, Schema: &body,
 		}})
+		slices.SortFunc(out.Parameters, func(a, b spec.Parameter) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.In, b.In)) })
 	}
 	for code, meaning := range op.codes {
 		response := spec.Response{ResponseProps: spec.ResponseProps{Description: meaning}}

@@ -44,8 +44,8 @@ func deviceTaintRules() *resource.Resource {
 				return validateTaintRule(&r.Spec, &old.Spec.Taint)
 			}),
 			NameError:                apivalidation.NameIsDNSSubdomain,
-			AllowUnconditionalUpdate: true, ReturnsDeleted: true,
-			ResetFields: typed.Reset("status"),
+			AllowUnconditionalUpdate: true,
+			ResetFields:              typed.Reset("status"),
 		},
 		Table: resource.Table{Columns: nameAndAge(), Cells: typed.Cells(func(r *resourcev1.DeviceTaintRule, now time.Time) []any {
 			return []any{r.Name, columns.Age(r.CreationTimestamp, now)}

@@ -32,7 +32,7 @@ func Resources() []*resource.Resource {
 				// Upstream does not show it.
 				return field.ErrorList{field.Invalid(field.NewPath("handler"), nil, apivalidation.FieldImmutableErrorMsg)}
 			}),
-			NameError: apivalidation.NameIsDNSSubdomain, AllowCreateOnUpdate: true, ReturnsDeleted: true,
+			NameError: apivalidation.NameIsDNSSubdomain, AllowCreateOnUpdate: true,
 		},
 		Table: resource.Table{
 			Columns: []metav1.TableColumnDefinition{

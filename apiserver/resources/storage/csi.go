@@ -177,6 +177,15 @@ func csiNodes() *resource.Resource {
 				return []any{n.Name, int64(len(n.Spec.Drivers)), columns.Age(n.CreationTimestamp, now)}
 			}),
 		},
+		Subresources: []resource.Subresource{{Name: "status", View: &resource.View{
+			// The health of storage is all there is in a status, and is off by default.
+			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
+				n, was := obj.(*storagev1.CSINode), old.(*storagev1.CSINode)
+				n.Spec, n.Status = was.Spec, was.Status
+				n.OwnerReferences, n.Labels, n.Annotations = was.OwnerReferences, was.Labels, was.Annotations
+			},
+			ResetFields: typed.Reset("metadata", "spec"),
+		}}},
 	}
 }
 
@@ -258,7 +267,7 @@ func csiStorageCapacities() *resource.Resource {
 				errs := rules.Immutable(c.NodeTopology, old.NodeTopology, field.NewPath("nodeTopology"))
 				return append(errs, rules.Immutable(c.StorageClassName, old.StorageClassName, field.NewPath("storageClassName"))...)
 			}),
-			NameError: apivalidation.NameIsDNSSubdomain, ReturnsDeleted: true,
+			NameError: apivalidation.NameIsDNSSubdomain,
 		},
 		Table: resource.Table{
 			Columns: []metav1.TableColumnDefinition{

@@ -41,7 +41,7 @@ func volumeAttachments() *resource.Resource {
 				}
 				return errs
 			}),
-			NameError:   apivalidation.NameIsDNSSubdomain,
+			NameError: apivalidation.NameIsDNSSubdomain, ReturnsDeleted: true,
 			ResetFields: typed.Reset("status"),
 		},
 		Table: resource.Table{
