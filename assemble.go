@@ -15,7 +15,6 @@ import (
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/typed/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
@@ -113,7 +112,7 @@ func (c *ControlPlane) assembleServer() error {
 	c.config.Authenticator = authn.WithTokens(c.tokens, c.config.Authenticator)
 	c.roles = rbac.New()
 	c.nodes = node.New(bootstrap.Rules("system:node"), bootstrap.Rules("system:node-proxier"))
-	nodesFirst, roles := authorizer.AuthorizerFunc(c.nodes.Authorize), authorizer.AuthorizerFunc(c.roles.Authorize)
+	nodesFirst, roles := authz.Named("node", c.nodes), authz.Named("rbac", c.roles)
 	if c.config.Authorizer == nil {
 		c.config.Authorizer = authz.Chain(authz.System(), nodesFirst, roles)
 	} else {
@@ -121,7 +120,7 @@ func (c *ControlPlane) assembleServer() error {
 	}
 	all, err := resources.BuiltIn(resources.Config{
 		Nodes: nodes, Addresses: c.allocation.addresses, Ports: c.allocation.ports,
-		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer, Rules: c.roles, Roles: c.roles,
+		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer, Rules: authz.Resolvers(c.nodes, c.roles), Roles: c.roles,
 		Tokens: c.tokens, Audiences: c.tokens.Audiences(),
 		Components: c.components(),
 	})

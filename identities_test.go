@@ -92,11 +92,11 @@ func identities(t *testing.T, host authorizer.Authorizer) {
 			_, err := scheduler.CoreV1().Secrets("default").Get(ctx, "used", get)
 			return err
 		},
-		"no relationship found between node 'n1' and this object": func() error {
+		"in the namespace \"default\": node: no relationship found between node 'n1' and this object": func() error {
 			_, err := node.CoreV1().Secrets("default").Get(ctx, "other", get)
 			return err
 		},
-		"can only list/watch pods with spec.nodeName field selector": func() error {
+		"node: can only list/watch pods with spec.nodeName field selector": func() error {
 			_, err := node.CoreV1().Pods("").List(ctx, list)
 			return err
 		},

@@ -118,24 +118,3 @@ func selfReview(a authorizer.Attributes) bool {
 	}
 	return false
 }
-
-// Chain asks each authoriser until one allows or denies.
-func Chain(authorizers ...authorizer.Authorizer) authorizer.Authorizer {
-	return authorizer.AuthorizerFunc(func(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
-		var reasons []string
-		var failure error
-		for _, next := range authorizers {
-			decision, reason, err := next.Authorize(ctx, a)
-			if decision != authorizer.DecisionNoOpinion {
-				return decision, reason, err
-			}
-			if err != nil {
-				failure = err
-			}
-			if reason != "" {
-				reasons = append(reasons, reason)
-			}
-		}
-		return authorizer.DecisionNoOpinion, strings.Join(reasons, "\n"), failure
-	})
-}

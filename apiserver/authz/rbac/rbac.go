@@ -15,6 +15,7 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apiserver/pkg/authentication/serviceaccount"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -71,6 +72,8 @@ func (r *Authorizer) Follow(factory informers.SharedInformerFactory) (synced []<
 // grant is what one binding gives.
 type grant struct {
 	rules []rbacv1.PolicyRule
+	// missing says that it leads nowhere.
+	missing error
 	// why is what an audit log is told; it is made when it is needed.
 	binding, namespace, kind, role string
 }
@@ -139,45 +142,43 @@ func makeIndex(l *listers) *index {
 	// Listers fail on nothing: they read memory.
 	clusterBindings, _ := l.clusterRoleBindings.List(all)
 	for _, b := range clusterBindings {
-		role, err := l.clusterRoles.Get(b.RoleRef.Name)
-		if err != nil {
-			continue
-		}
+		rules, err := roleRules(l, b.RoleRef, "")
 		for _, s := range b.Subjects {
-			out.cluster.add(s, "", grant{rules: role.Rules, binding: b.Name, kind: "ClusterRole", role: role.Name})
+			out.cluster.add(s, "", grant{rules: rules, missing: err, binding: b.Name, kind: b.RoleRef.Kind, role: b.RoleRef.Name})
 		}
 	}
 	bindings, _ := l.roleBindings.List(all)
 	for _, b := range bindings {
-		rules, ok := roleRules(l, b.RoleRef, b.Namespace)
-		if !ok {
-			continue
-		}
+		rules, err := roleRules(l, b.RoleRef, b.Namespace)
 		in := out.namespaces[b.Namespace]
 		if in == nil {
 			in = newGrants()
 			out.namespaces[b.Namespace] = in
 		}
 		for _, s := range b.Subjects {
-			in.add(s, b.Namespace, grant{rules: rules, binding: b.Name, namespace: b.Namespace, kind: b.RoleRef.Kind, role: b.RoleRef.Name})
+			in.add(s, b.Namespace, grant{rules: rules, missing: err, binding: b.Name, namespace: b.Namespace, kind: b.RoleRef.Kind, role: b.RoleRef.Name})
 		}
 	}
 	return out
 }
 
-func roleRules(l *listers, ref rbacv1.RoleRef, namespace string) ([]rbacv1.PolicyRule, bool) {
-	if ref.Kind == "ClusterRole" {
+// roleRules are those of the role that a binding names; its errors are upstream's.
+func roleRules(l *listers, ref rbacv1.RoleRef, namespace string) ([]rbacv1.PolicyRule, error) {
+	switch ref.Kind {
+	case "ClusterRole":
 		role, err := l.clusterRoles.Get(ref.Name)
 		if err != nil {
-			return nil, false
+			return nil, err
 		}
-		return role.Rules, true
+		return role.Rules, nil
+	case "Role":
+		role, err := l.roles.Roles(namespace).Get(ref.Name)
+		if err != nil {
+			return nil, err
+		}
+		return role.Rules, nil
 	}
-	role, err := l.roles.Roles(namespace).Get(ref.Name)
-	if err != nil {
-		return nil, false
-	}
-	return role.Rules, true
+	return nil, fmt.Errorf("unsupported role reference kind: %q", ref.Kind)
 }
 
 // each calls visit with every grant that counts for a user in a namespace ("" is
@@ -213,8 +214,11 @@ func (r *Authorizer) Authorize(_ context.Context, a authorizer.Attributes) (auth
 		return authorizer.DecisionNoOpinion, "", nil
 	}
 	reason := ""
+	var missing []error
 	i.each(a.GetUser(), a.GetNamespace(), func(g *grant, subject, name string) bool {
-		if Allows(g.rules, a) {
+		if g.missing != nil {
+			missing = append(missing, g.missing)
+		} else if Allows(g.rules, a) {
 			reason = g.why(fmt.Sprintf("%s %q", subject, name))
 			return false
 		}
@@ -223,21 +227,32 @@ func (r *Authorizer) Authorize(_ context.Context, a authorizer.Attributes) (auth
 	if reason != "" {
 		return authorizer.DecisionAllow, reason, nil
 	}
-	return authorizer.DecisionNoOpinion, "", nil
+	if len(missing) > 0 {
+		reason = fmt.Sprintf("RBAC: %v", utilerrors.NewAggregate(missing))
+	}
+	return authorizer.DecisionNoOpinion, reason, nil
 }
 
 // Rules are all that a user may do in a namespace.
 func (r *Authorizer) Rules(who user.Info, namespace string) []rbacv1.PolicyRule {
+	rules, _ := r.held(who, namespace)
+	return rules
+}
+
+// held tells also which roles are missing.
+func (r *Authorizer) held(who user.Info, namespace string) (rules []rbacv1.PolicyRule, missing []error) {
 	i := r.current()
 	if i == nil {
-		return nil
+		return nil, nil
 	}
-	var rules []rbacv1.PolicyRule
 	i.each(who, namespace, func(g *grant, _, _ string) bool {
+		if g.missing != nil {
+			missing = append(missing, g.missing)
+		}
 		rules = append(rules, g.rules...)
 		return true
 	})
-	return rules
+	return rules, missing
 }
 
 // RoleRules are those of the role that a binding in a namespace names; false where
@@ -247,14 +262,16 @@ func (r *Authorizer) RoleRules(ref rbacv1.RoleRef, namespace string) ([]rbacv1.P
 	if l == nil {
 		return nil, false
 	}
-	return roleRules(l, ref, namespace)
+	rules, err := roleRules(l, ref, namespace)
+	return rules, err == nil
 }
 
 // RulesFor implements authorizer.RuleResolver.
 func (r *Authorizer) RulesFor(_ context.Context, who user.Info, namespace string) ([]authorizer.ResourceRuleInfo, []authorizer.NonResourceRuleInfo, bool, error) {
 	var resources []authorizer.ResourceRuleInfo
 	var others []authorizer.NonResourceRuleInfo
-	for _, rule := range r.Rules(who, namespace) {
+	rules, missing := r.held(who, namespace)
+	for _, rule := range rules {
 		if len(rule.Resources) > 0 {
 			resources = append(resources, &authorizer.DefaultResourceRuleInfo{
 				Verbs: rule.Verbs, APIGroups: rule.APIGroups, Resources: rule.Resources, ResourceNames: rule.ResourceNames,
@@ -264,5 +281,5 @@ func (r *Authorizer) RulesFor(_ context.Context, who user.Info, namespace string
 			others = append(others, &authorizer.DefaultNonResourceRuleInfo{Verbs: rule.Verbs, NonResourceURLs: rule.NonResourceURLs})
 		}
 	}
-	return resources, others, false, nil
+	return resources, others, false, utilerrors.NewAggregate(missing)
 }

@@ -218,3 +218,24 @@ func BenchmarkAuthorize(b *testing.B) {
 		}
 	}
 }
+
+// A refusal tells of roles that are missing, and so does the list of rules.
+func TestRolesThatAreMissing(t *testing.T) {
+	subjects := []rbacv1.Subject{{Kind: "User", Name: "u"}}
+	r := follow(t,
+		&rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "a"}, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "x"}, Subjects: subjects},
+		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "b"}, RoleRef: rbacv1.RoleRef{Kind: "Role", Name: "y"}, Subjects: subjects},
+	)
+	ask := authorizer.AttributesRecord{User: &user.DefaultInfo{Name: "u"}, Namespace: "ns", Verb: "get", Resource: "pods", ResourceRequest: true}
+	const cluster, both = `clusterrole.rbac.authorization.k8s.io "x" not found`, `[clusterrole.rbac.authorization.k8s.io "x" not found, role.rbac.authorization.k8s.io "y" not found]`
+	if decision, reason, err := r.Authorize(t.Context(), ask); decision != authorizer.DecisionNoOpinion || reason != "RBAC: "+both || err != nil {
+		t.Errorf("%v, %s, %v", decision, reason, err)
+	}
+	ask.Namespace = ""
+	if _, reason, _ := r.Authorize(t.Context(), ask); reason != "RBAC: "+cluster {
+		t.Error(reason)
+	}
+	if _, _, incomplete, err := r.RulesFor(t.Context(), ask.User, ""); incomplete || err == nil || err.Error() != cluster {
+		t.Errorf("%v, %v", incomplete, err)
+	}
+}
