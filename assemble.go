@@ -269,6 +269,7 @@ func (c *ControlPlane) bootstrap(ctx context.Context, done chan<- struct{}) erro
 	rest.Go(func() error { return c.publishKubernetesService(restCtx, client) })
 	rest.Go(func() error { return bootstrap.Reconcile(restCtx, client) })
 	rest.Go(func() error { return createPriorityClasses(restCtx, client) })
+	rest.Go(func() error { return ensureTokenTracking(restCtx, client, time.Now()) })
 	rest.Go(func() error { return c.otherServers().Publish(restCtx, client) })
 	if err := errors.Join(rest.Wait(), flow.Wait()); err != nil {
 		return err
@@ -279,6 +280,7 @@ func (c *ControlPlane) bootstrap(ctx context.Context, done chan<- struct{}) erro
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	kept.Go(func() { c.keepFlowControl(ctx, client) })
+	kept.Go(func() { c.keepTokenTracking(ctx, client) })
 	return c.allocation.repairer.Run(ctx, repairInterval, func(repaired allocator.Repaired, err error) {
 		if err != nil && ctx.Err() == nil {
 			c.config.Logger.Error(err, "Could not look for leaked cluster IPs and node ports")

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -111,4 +112,35 @@ func identities(t *testing.T, host authorizer.Authorizer) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
+}
+
+// The config map by which a controller manager cleans up unused tokens is there, and
+// comes back.
+func TestTokenTracking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plane, err := NewControlPlane(ControlPlaneConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := background(t, plane.Run, plane.Ready())
+		defer stop()
+		maps := plane.Client().CoreV1().ConfigMaps(metav1.NamespaceSystem)
+		since := func() string {
+			m, err := maps.Get(t.Context(), tokenTracking, metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return m.Data[tokenTrackingSince]
+		}
+		if since() != time.Now().UTC().Format(time.DateOnly) {
+			t.Errorf("since %q", since())
+		}
+		if err := maps.Delete(t.Context(), tokenTracking, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * repairInterval)
+		if since() == "" {
+			t.Error("it does not come back")
+		}
+	})
 }

@@ -10,6 +10,7 @@ import (
 	kubeletapis "k8s.io/kubelet/pkg/apis"
 
 	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/resources/rules"
 )
 
 // ownNode: nothing by which a node would draw others' workloads to itself.
@@ -109,7 +110,7 @@ func (c *call) claimStatus() error {
 		return claim
 	}
 	if was, is := rest(old), rest(claim); !apiequality.Semantic.DeepEqual(was, is) {
-		return c.refuse("node %q is not allowed to update fields other than status.quantity and status.conditions: %v", c.node, diff.Diff(was, is))
+		return c.refuse("node %q is not allowed to update fields other than status.quantity and status.conditions: %v", c.node, diff.Diff(rules.Internal(*was), rules.Internal(*is)))
 	}
 	return nil
 }

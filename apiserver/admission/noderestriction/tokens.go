@@ -3,6 +3,7 @@ package noderestriction
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -10,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
@@ -178,14 +180,14 @@ func (c *call) podCertificate() error {
 	}
 	// Who is behind may find these to be in order when he asks again: no refusals.
 	if own.UID != spec.NodeUID {
-		return apierrors.NewInternalError(fmt.Errorf("PodCertificateRequest for pod %q names node UID %q, inconsistent with the running node (%q)", podName, spec.NodeUID, own.UID))
+		return later(fmt.Errorf("PodCertificateRequest for pod %q names node UID %q, inconsistent with the running node (%q)", podName, spec.NodeUID, own.UID))
 	}
 	pod, err := find[corev1.Pod](c, "pods", "pod", c.Namespace, spec.PodName)
 	if err != nil {
 		return c.retrieving(err, "pod", podName)
 	}
 	if spec.PodUID != pod.UID {
-		return apierrors.NewInternalError(fmt.Errorf("PodCertificateRequest for pod %q contains pod UID (%q) which differs from running pod %q", podName, spec.PodUID, string(pod.UID)))
+		return later(fmt.Errorf("PodCertificateRequest for pod %q contains pod UID (%q) which differs from running pod %q", podName, spec.PodUID, string(pod.UID)))
 	}
 	if pod.Spec.NodeName != string(spec.NodeName) {
 		return c.refuse("pod %q is not running on node %q named in the PodCertificateRequest", podName, spec.NodeName)
@@ -201,15 +203,20 @@ func (c *call) podCertificate() error {
 		return c.retrieving(err, "service account", accountName)
 	}
 	if spec.ServiceAccountUID != account.UID {
-		return apierrors.NewInternalError(fmt.Errorf("PodCertificateRequest for pod %q names service account UID %q, which differs from the running service account (%q)", podName, spec.ServiceAccountUID, account.UID))
+		return later(fmt.Errorf("PodCertificateRequest for pod %q names service account UID %q, which differs from the running service account (%q)", podName, spec.ServiceAccountUID, account.UID))
 	}
 	return c.signer(spec.SignerName, pod, podName)
+}
+
+// later is no refusal, so that the client tries again.
+func later(err error) error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusInternalServerError, Message: err.Error()}}
 }
 
 func (c *call) retrieving(err error, what, name string) error {
 	wrapped := fmt.Errorf("while retrieving %s %q named in the PodCertificateRequest: %w", what, name, err)
 	if apierrors.IsNotFound(err) {
-		return apierrors.NewInternalError(wrapped)
+		return later(wrapped)
 	}
 	return c.Forbidden(wrapped)
 }

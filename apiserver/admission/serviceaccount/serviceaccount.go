@@ -62,7 +62,8 @@ func (p Plugin) Admit(ctx context.Context, a *admission.Attributes) error {
 		return nil
 	}
 	if _, ok := pod.Annotations[mirror]; ok {
-		return nil
+		// Its node would not know it again if it were changed.
+		return checkMirror(a, pod)
 	}
 	if pod.Spec.ServiceAccountName == "" {
 		pod.Spec.ServiceAccountName = DefaultName
