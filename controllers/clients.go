@@ -58,6 +58,8 @@ func send(ctx context.Context, c kubernetes.Interface, m metadata.Interface, w W
 		return act(ctx, c.CoreV1().Secrets(ns), o, w)
 	case *corev1.ServiceAccount:
 		return act(ctx, c.CoreV1().ServiceAccounts(ns), o, w)
+	case *corev1.ResourceQuota:
+		return act(ctx, c.CoreV1().ResourceQuotas(ns), o, w)
 	case *corev1.PersistentVolumeClaim:
 		return act(ctx, c.CoreV1().PersistentVolumeClaims(ns), o, w)
 	case *corev1.PersistentVolume:

@@ -20,6 +20,7 @@ import (
 	"github.com/strake-io/strake/controllers/pvprotection"
 	"github.com/strake-io/strake/controllers/replicaset"
 	"github.com/strake-io/strake/controllers/replication"
+	"github.com/strake-io/strake/controllers/resourcequota"
 	"github.com/strake-io/strake/controllers/rootca"
 	"github.com/strake-io/strake/controllers/serviceaccount"
 	"github.com/strake-io/strake/controllers/tainteviction"
@@ -56,6 +57,7 @@ func All(c Config) []controllers.Registration {
 		garbagecollector.New(garbagecollector.Config{}),
 		serviceaccount.New(),
 		clusterroleaggregation.New(),
+		resourcequota.New(),
 		pvcprotection.New(),
 		pvprotection.New(),
 		vacprotection.New(),

@@ -62,7 +62,7 @@ var statuses = map[string]string{
 	"PodDisruptionBudget":     `{"status":{"observedGeneration":7}}`,
 	"Pod":                     `{"status":{"message":"tested"}}`,
 	"Node":                    `{"status":{"nodeInfo":{"machineID":"tested"}}}`,
-	"ResourceQuota":           `{"status":{"hard":{"count/gadgets.example.com":"7"}}}`,
+	"ResourceQuota":           `{"status":{"used":{"count/nowhere.example.com":"7"}}}`,
 	"Service":                 `{"status":{"conditions":[{"type":"Tested","status":"True","reason":"R","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`,
 	"PersistentVolume":        `{"status":{"message":"tested"}}`,
 	"PersistentVolumeClaim":   `{"status":{"capacity":{"storage":"1Gi"}}}`,

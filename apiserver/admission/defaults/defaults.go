@@ -25,6 +25,7 @@ import (
 	"github.com/strake-io/strake/apiserver/admission/podtopologylabels"
 	"github.com/strake-io/strake/apiserver/admission/policy"
 	"github.com/strake-io/strake/apiserver/admission/priority"
+	"github.com/strake-io/strake/apiserver/admission/resourcequota"
 	"github.com/strake-io/strake/apiserver/admission/runtimeclass"
 	"github.com/strake-io/strake/apiserver/admission/serviceaccount"
 	"github.com/strake-io/strake/apiserver/admission/storageobjectinuseprotection"
@@ -86,5 +87,6 @@ func Chain(c Config) ([]admission.Plugin, error) {
 		webhookadmission.NewMutating(hooks),
 		policy.NewValidating(policies),
 		webhookadmission.NewValidating(hooks),
+		resourcequota.New(),
 	}, c.Host...)), nil
 }
