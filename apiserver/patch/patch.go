@@ -125,10 +125,21 @@ func Strategic(doc map[string]any, patch []byte, like any, strict bool) (patched
 	if change == nil {
 		change = map[string]any{}
 	}
-	if patched, err = strategicpatch.StrategicMergeMapPatch(doc, change, like); err != nil {
+	if patched, err = mergeStrategically(doc, change, like); err != nil {
 		return nil, nil, nil, strategicError(err)
 	}
 	return patched, change, mistakes, nil
+}
+
+// mergeStrategically makes an error of the library's panic over what it cannot compare,
+// such as a list where the key of a list's items should be.
+func mergeStrategically(doc, change map[string]any, like any) (patched map[string]any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			patched, err = nil, apierrors.NewBadRequest(fmt.Sprintf("the patch cannot be merged: %v", p))
+		}
+	}()
+	return strategicpatch.StrategicMergeMapPatch(doc, change, like)
 }
 
 func undecodable(err error) error {
