@@ -104,7 +104,7 @@ func (c *ControlPlane) assembleServer() error {
 		keysURL = "https://" + c.config.Advertise.String() + tokens.KeysPath
 	}
 	if c.tokens, err = tokens.New(tokens.Config{
-		Key: c.config.ServiceAccountKey, Name: c.config.ServiceAccountIssuer, KeysURL: keysURL,
+		Key: c.config.ServiceAccountKey, Name: c.config.ServiceAccountIssuer, KeysURL: keysURL, Used: c.tokenUsed,
 		Objects: func() tokens.Reader { return c.server.Objects() },
 	}); err != nil {
 		return err
@@ -240,7 +240,7 @@ func (c *ControlPlane) assembleControllers() error {
 	if err != nil {
 		return fmt.Errorf("strake: metadata client: %w", err)
 	}
-	builtIn := defaults.All(defaults.Config{RootCA: c.config.RootCA, ClusterCIDRs: c.config.ClusterCIDRs, NodeGrace: c.config.NodeGrace})
+	builtIn := defaults.All(defaults.Config{RootCA: c.config.RootCA, Token: c.secretToken, ClusterCIDRs: c.config.ClusterCIDRs, NodeGrace: c.config.NodeGrace})
 	c.runner, err = controllers.New(controllers.Config{
 		Client: client, Metadata: objects, Informers: c.informers, Controllers: append(builtIn, c.config.Controllers...),
 		Logger: c.config.Logger.WithName("controllers"), Registerer: c.config.Registry,

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/utils/ptr"
+
+	"github.com/strake-io/strake/apiserver/authn/tokens"
 )
 
 // Components that run as processes of their own have the rights of their roles, with
@@ -141,6 +143,61 @@ func TestTokenTracking(t *testing.T) {
 		time.Sleep(2 * repairInterval)
 		if since() == "" {
 			t.Error("it does not come back")
+		}
+	})
+}
+
+// A secret made for a token of an account gets one, which is good until the secret
+// goes, and it goes with the account.
+func TestTokensInSecrets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plane, err := NewControlPlane(ControlPlaneConfig{RootCA: []byte("PEM")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := background(t, plane.Run, plane.Ready())
+		defer stop()
+		ctx, api := t.Context(), plane.Client().CoreV1()
+		if _, err := api.ServiceAccounts("default").Create(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "robot"}}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		made := &corev1.Secret{Type: corev1.SecretTypeServiceAccountToken, ObjectMeta: metav1.ObjectMeta{
+			Name: "robot-token", Annotations: map[string]string{corev1.ServiceAccountNameKey: "robot"},
+		}}
+		if _, err := api.Secrets("default").Create(ctx, made, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		secret, err := api.Secrets("default").Get(ctx, "robot-token", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := string(secret.Data["token"])
+		if token == "" || string(secret.Data["ca.crt"]) != "PEM" || string(secret.Data["namespace"]) != "default" || secret.Annotations[corev1.ServiceAccountUIDKey] == "" {
+			t.Fatalf("%v", secret)
+		}
+		review := func() authenticationv1.TokenReviewStatus {
+			r, err := plane.Client().AuthenticationV1().TokenReviews().Create(ctx, &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.Status
+		}
+		if s := review(); !s.Authenticated || s.User.Username != "system:serviceaccount:default:robot" {
+			t.Errorf("%+v", s)
+		}
+		if secret, err = api.Secrets("default").Get(ctx, "robot-token", metav1.GetOptions{}); err != nil || secret.Labels[tokens.LastUsedLabel] != time.Now().UTC().Format(time.DateOnly) {
+			t.Errorf("%v, %v", secret.Labels, err)
+		}
+		if err := api.ServiceAccounts("default").Delete(ctx, "robot", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if _, err := api.Secrets("default").Get(ctx, "robot-token", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			t.Errorf("the secret outlives the account: %v", err)
+		}
+		if s := review(); s.Authenticated {
+			t.Error("the token outlives its secret")
 		}
 	})
 }

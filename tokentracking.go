@@ -2,13 +2,17 @@ package strake
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/strake-io/strake/apiserver/authn/tokens"
 )
 
 // The config map that says since when it is told of tokens in secrets when they were
@@ -59,5 +63,21 @@ func (c *ControlPlane) keepTokenTracking(ctx context.Context, client kubernetes.
 		if err := ensureTokenTracking(ctx, client, time.Now()); err != nil && ctx.Err() == nil {
 			c.config.Logger.Error(err, "Could not keep a config map that tells of tokens in secrets")
 		}
+	}
+}
+
+// secretToken makes a token that stands in a secret.
+func (c *ControlPlane) secretToken(namespace, account string, uid types.UID, secret string) (string, error) {
+	return c.tokens.IssueLegacy(namespace, tokens.Ref{Name: account, UID: uid}, secret)
+}
+
+// tokenUsed labels a secret with the day on which its token was used.
+func (c *ControlPlane) tokenUsed(ctx context.Context, secret *corev1.Secret, day string) {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": secret.UID, "labels": map[string]string{tokens.LastUsedLabel: day}}})
+	if err == nil {
+		_, err = c.admin.CoreV1().Secrets(secret.Namespace).Patch(ctx, secret.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	}
+	if err != nil {
+		c.config.Logger.Error(err, "Could not label a secret with the day of its use", "namespace", secret.Namespace, "secret", secret.Name)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/strake-io/strake/controllers"
 	"github.com/strake-io/strake/controllers/clusterroleaggregation"
 	"github.com/strake-io/strake/controllers/deployment"
@@ -23,6 +25,7 @@ import (
 	"github.com/strake-io/strake/controllers/resourcequota"
 	"github.com/strake-io/strake/controllers/rootca"
 	"github.com/strake-io/strake/controllers/serviceaccount"
+	"github.com/strake-io/strake/controllers/serviceaccounttoken"
 	"github.com/strake-io/strake/controllers/tainteviction"
 	"github.com/strake-io/strake/controllers/vacprotection"
 	"github.com/strake-io/strake/controllers/validatingadmissionpolicystatus"
@@ -33,6 +36,9 @@ type Config struct {
 	// RootCA is the bundle that pods trust the API server by, PEM certificates.
 	// Empty leaves the publisher of kube-root-ca.crt out.
 	RootCA []byte
+	// Token makes tokens for secrets of service accounts: see
+	// [serviceaccounttoken.Config]. nil leaves such secrets as they are.
+	Token func(namespace, account string, uid types.UID, secret string) (string, error)
 	// ClusterCIDRs are the ranges of pod addresses, one or one of each family.
 	// Empty leaves the allocator of node ranges out: the network plugin knows.
 	ClusterCIDRs []netip.Prefix
@@ -68,6 +74,9 @@ func All(c Config) []controllers.Registration {
 	}
 	if len(c.RootCA) > 0 {
 		all = append(all, rootca.New(c.RootCA))
+	}
+	if c.Token != nil {
+		all = append(all, serviceaccounttoken.New(serviceaccounttoken.Config{Token: c.Token, RootCA: c.RootCA}))
 	}
 	if len(c.ClusterCIDRs) > 0 {
 		all = append(all, nodeipam.New(nodeipam.Config{ClusterCIDRs: c.ClusterCIDRs}))

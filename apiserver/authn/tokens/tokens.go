@@ -25,6 +25,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
@@ -66,6 +67,9 @@ type Config struct {
 	// Objects are asked for what a token is bound to, each time one is seen.
 	// nil accepts tokens until they expire.
 	Objects func() Reader
+	// Used is told of the day on which a token was used that stands in a secret,
+	// once a day, to label the secret with it (LastUsedLabel). nil: nobody is.
+	Used func(ctx context.Context, secret *corev1.Secret, day string)
 }
 
 // Issuer makes tokens and knows them again. It implements authenticator.Token. It is
@@ -203,7 +207,14 @@ func (i *Issuer) AuthenticateToken(ctx context.Context, token string) (*authenti
 		return nil, false, nil
 	}
 	var unverified jwt.Claims
-	if parsed.UnsafeClaimsWithoutVerification(&unverified) != nil || unverified.Issuer != i.config.Name {
+	if parsed.UnsafeClaimsWithoutVerification(&unverified) != nil {
+		return nil, false, nil
+	}
+	switch unverified.Issuer {
+	case legacyIssuer:
+		return i.legacy(ctx, parsed, token)
+	case i.config.Name:
+	default:
 		return nil, false, nil
 	}
 	c, err := i.verify(parsed)
@@ -224,8 +235,8 @@ func (i *Issuer) AuthenticateToken(ctx context.Context, token string) (*authenti
 	return &authenticator.Response{User: c.user(), Audiences: audiences}, true, nil
 }
 
-func (i *Issuer) verify(parsed *jwt.JSONWebToken) (*claims, error) {
-	var c claims
+// claims reads what a token says into dest, if a key that is known signed it.
+func (i *Issuer) claims(parsed *jwt.JSONWebToken, dest any) error {
 	kid := ""
 	if len(parsed.Headers) > 0 {
 		kid = parsed.Headers[0].KeyID
@@ -235,12 +246,17 @@ func (i *Issuer) verify(parsed *jwt.JSONWebToken) (*claims, error) {
 		if kid != "" && key.KeyID != kid {
 			continue
 		}
-		if err = parsed.Claims(key.Key, &c); err == nil {
-			break
+		if err = parsed.Claims(key.Key, dest); err == nil {
+			return nil
 		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("tokens: %w", err)
+	return fmt.Errorf("tokens: %w", err)
+}
+
+func (i *Issuer) verify(parsed *jwt.JSONWebToken) (*claims, error) {
+	var c claims
+	if err := i.claims(parsed, &c); err != nil {
+		return nil, err
 	}
 	if c.Expiry == nil {
 		return nil, errors.New("tokens: the token does not expire")
