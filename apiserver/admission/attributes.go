@@ -46,6 +46,9 @@ type Attributes struct {
 	// Annotate adds to the audit record of the request; nil keeps none. Use
 	// [Attributes.Audit].
 	Annotate func(key, value string)
+	// Kept is what plugins keep across the tries of one write; nil where there is
+	// only one try.
+	Kept *Kept
 
 	again again
 }
@@ -91,6 +94,30 @@ func (a *Attributes) ErrorName() string {
 		return accessor.GetGenerateName()
 	}
 	return "Unknown"
+}
+
+// Kept lets a plugin know in a later try of a write what it did in an earlier one: for
+// plugins that act outside of the object. The zero value is empty.
+type Kept struct{ things map[any]any }
+
+// Get is what was put under a key of the plugin's own type; nil where nothing was, or k
+// is nil.
+func (k *Kept) Get(key any) any {
+	if k == nil {
+		return nil
+	}
+	return k.things[key]
+}
+
+// Put keeps something for later tries. There are none where k is nil.
+func (k *Kept) Put(key, value any) {
+	if k == nil {
+		return
+	}
+	if k.things == nil {
+		k.things = map[any]any{}
+	}
+	k.things[key] = value
 }
 
 // again is the second run of the mutators over one write.

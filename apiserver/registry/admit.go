@@ -56,7 +56,7 @@ func (r *Registry) Attributes(w *Write, op admission.Operation, kind schema.Grou
 	a := &admission.Attributes{
 		Operation: op, Kind: kind, Resource: r.GroupVersionResource(), Subresource: w.Subresource,
 		Namespace: w.Namespace, Name: w.Name, Object: obj, Old: old,
-		User: w.User, DryRun: w.DryRun, Options: w.Options.For(op), Objects: r.set, Catalog: catalog{r.set}, Warn: w.Warn, Annotate: w.Annotate,
+		User: w.User, DryRun: w.DryRun, Options: w.Options.For(op), Objects: r.set, Catalog: catalog{r.set}, Warn: w.Warn, Annotate: w.Annotate, Kept: w.kept,
 	}
 	if a.Resource.Group == "" && a.Resource.Resource == "namespaces" {
 		a.Namespace = w.Name

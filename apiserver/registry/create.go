@@ -36,6 +36,9 @@ type Write struct {
 	// Trusted skips admission: the server itself writes, on behalf of a
 	// request that has been admitted.
 	Trusted bool
+
+	// kept is for plugins, where the write may take several tries.
+	kept *admission.Kept
 }
 
 func (w *Write) warn(messages []string) {
@@ -106,6 +109,9 @@ func (r *Registry) create(ctx context.Context, w Write, obj runtime.Object, may 
 	if name := accessor.GetName(); name != "" || generate == "" {
 		obj, err := r.finishCreate(ctx, w, obj, may)
 		return obj, taken(err, name)
+	}
+	if w.kept == nil {
+		w.kept = new(admission.Kept)
 	}
 	for try := 1; ; try++ {
 		// A name that is taken means another: it may have been copied into the object.

@@ -61,6 +61,9 @@ func (r *Registry) Update(ctx context.Context, w Write, change Change) (obj runt
 	if err != nil {
 		return nil, false, err
 	}
+	if !w.Trusted && len(r.set.config.Admission) > 0 {
+		w.kept = new(admission.Kept)
+	}
 	for range maxTries {
 		if err := ctx.Err(); err != nil {
 			return nil, false, r.readError(err, 0)

@@ -96,7 +96,7 @@ func (c *controller) freed(of schema.GroupResource) func(controllers.Change) []c
 		}
 		if change.New != nil && change.New.GetUID() == change.Old.GetUID() {
 			now := time.Now()
-			if len(quota.More(quota.Usage(of, change.Old, now), quota.Usage(of, change.New, now))) == 0 {
+			if !quota.Rescoped(change.New, change.Old) && len(quota.More(quota.Usage(of, change.Old, now), quota.Usage(of, change.New, now))) == 0 {
 				return nil
 			}
 		}

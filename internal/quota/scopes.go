@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
 	resourcehelper "k8s.io/component-helpers/resource"
 )
 
@@ -26,15 +27,7 @@ func Covers(q *corev1.ResourceQuota, hard corev1.ResourceList, of schema.GroupRe
 }
 
 func inScopes(q *corev1.ResourceQuota, obj runtime.Object) bool {
-	for _, scope := range q.Spec.Scopes {
-		if !inScope(corev1.ScopedResourceSelectorRequirement{ScopeName: scope, Operator: corev1.ScopeSelectorOpExists}, obj) {
-			return false
-		}
-	}
-	if q.Spec.ScopeSelector == nil {
-		return true
-	}
-	for _, scope := range q.Spec.ScopeSelector.MatchExpressions {
+	for _, scope := range scopesOf(q) {
 		if !inScope(scope, obj) {
 			return false
 		}
@@ -99,6 +92,26 @@ func attributesClasses(c *corev1.PersistentVolumeClaim) []string {
 	return names
 }
 
+// Rescoped says whether an update of an object moves it to other quotas.
+func Rescoped(obj, old runtime.Object) bool {
+	switch obj := obj.(type) {
+	case *corev1.Pod:
+		was, ok := old.(*corev1.Pod)
+		return ok && Terminating(obj) != Terminating(was)
+	case *corev1.PersistentVolumeClaim:
+		was, ok := old.(*corev1.PersistentVolumeClaim)
+		return ok && !sets.New(attributesClasses(obj)...).Equal(sets.New(attributesClasses(was)...))
+	}
+	return false
+}
+
+// StatusCounts says whether the status of a claim makes it count for something else.
+func StatusCounts(obj, old runtime.Object) bool {
+	claim, ok := obj.(*corev1.PersistentVolumeClaim)
+	was, had := old.(*corev1.PersistentVolumeClaim)
+	return ok && had && (Rescoped(claim, was) || claim.Status.AllocatedResources.Storage().Cmp(*was.Status.AllocatedResources.Storage()) != 0)
+}
+
 // Terminating: the pod is to end by itself.
 func Terminating(pod *corev1.Pod) bool {
 	return pod.Spec.ActiveDeadlineSeconds != nil && *pod.Spec.ActiveDeadlineSeconds >= 0
@@ -106,6 +119,9 @@ func Terminating(pod *corev1.Pod) bool {
 
 // bestEffort: the pod asks for neither processor nor memory.
 func bestEffort(pod *corev1.Pod) bool {
+	if pod.Status.QOSClass != "" {
+		return pod.Status.QOSClass == corev1.PodQOSBestEffort
+	}
 	asks := func(r corev1.ResourceRequirements) bool {
 		for _, list := range []corev1.ResourceList{r.Requests, r.Limits} {
 			if list.Cpu().Sign() > 0 || list.Memory().Sign() > 0 {
@@ -114,8 +130,8 @@ func bestEffort(pod *corev1.Pod) bool {
 		}
 		return false
 	}
-	if pod.Spec.Resources != nil && asks(*pod.Spec.Resources) {
-		return false
+	if resourcehelper.IsPodLevelResourcesSet(pod) {
+		return !asks(*pod.Spec.Resources)
 	}
 	for _, containers := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
 		if slices.ContainsFunc(containers, func(c corev1.Container) bool { return asks(c.Resources) }) {

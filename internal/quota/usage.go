@@ -16,8 +16,10 @@ import (
 const (
 	ofClass       = ".storageclass.storage.k8s.io/"
 	ofDeviceClass = ".deviceclass.resource.k8s.io/devices"
-	hugePages     = corev1.ResourceHugePagesPrefix
-	requests      = corev1.DefaultResourceRequestsPrefix
+	// implicit is the prefix of resources that stand for a device class.
+	implicit  = resourcev1.ResourceDeviceClassPrefix
+	hugePages = corev1.ResourceHugePagesPrefix
+	requests  = corev1.DefaultResourceRequestsPrefix
 )
 
 // Usage is what an object counts for: itself, and what is in it.
@@ -47,7 +49,8 @@ func countsPods(name corev1.ResourceName) bool {
 		return true
 	}
 	s := string(name)
-	return strings.HasPrefix(s, hugePages) || strings.HasPrefix(s, requests+hugePages) || strings.HasPrefix(s, requests) && !native(name)
+	return strings.HasPrefix(s, hugePages) || strings.HasPrefix(s, requests+hugePages) ||
+		strings.HasPrefix(s, requests) && (!native(name) || strings.HasPrefix(s, requests+implicit))
 }
 
 // native: of Kubernetes itself, not a device of somebody's.
@@ -74,7 +77,7 @@ func compute(usage, requested, limits corev1.ResourceList) {
 		switch {
 		case name == corev1.ResourceCPU, name == corev1.ResourceMemory, name == corev1.ResourceEphemeralStorage, strings.HasPrefix(string(name), hugePages):
 			usage[name], usage[requests+name] = quantity, quantity
-		case !native(name):
+		case !native(name), strings.HasPrefix(string(name), implicit):
 			usage[requests+name] = quantity
 		}
 	}
@@ -129,6 +132,9 @@ func ofClaim(usage corev1.ResourceList, c *corev1.PersistentVolumeClaim) {
 	if given, has := c.Status.AllocatedResources[corev1.ResourceStorage]; has && given.Cmp(storage) > 0 {
 		storage = given
 	}
+	// Quotas count whole bytes.
+	storage = storage.DeepCopy()
+	storage.RoundUp(0)
 	add(corev1.ResourceRequestsStorage, storage)
 }
 

@@ -4,6 +4,7 @@
 package defaults
 
 import (
+	limited "k8s.io/apiserver/pkg/admission/plugin/resourcequota/apis/resourcequota/v1"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 	configuration "k8s.io/pod-security-admission/admission/api"
 
@@ -45,6 +46,8 @@ type Config struct {
 	// PodSecurity is what namespaces without labels of their own are held to, and who
 	// is exempt; nil means nothing and nobody.
 	PodSecurity *configuration.PodSecurityConfiguration
+	// Limited are the resources that nobody may consume without a quota for them.
+	Limited []limited.LimitedResource
 	// Host are the plugins of the program: its own, which see objects as the built-in
 	// ones have completed them, and those of upstream's that are off by default.
 	Host []admission.Plugin
@@ -87,6 +90,6 @@ func Chain(c Config) ([]admission.Plugin, error) {
 		webhookadmission.NewMutating(hooks),
 		policy.NewValidating(policies),
 		webhookadmission.NewValidating(hooks),
-		resourcequota.New(),
+		resourcequota.New(c.Limited),
 	}, c.Host...)), nil
 }

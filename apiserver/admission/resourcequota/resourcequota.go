@@ -19,6 +19,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	limited "k8s.io/apiserver/pkg/admission/plugin/resourcequota/apis/resourcequota/v1"
 
 	"github.com/strake-io/strake/apiserver/admission"
 	"github.com/strake-io/strake/apiserver/resource"
@@ -31,12 +32,16 @@ var quotas = corev1.Resource("resourcequotas")
 type Plugin struct {
 	// turns lets those who charge the same quota wait for each other here, not in
 	// lost writes.
-	turns [64]sync.Mutex
-	seed  maphash.Seed
+	turns   [64]sync.Mutex
+	seed    maphash.Seed
+	limited []limited.LimitedResource
 }
 
-// New makes the plugin.
-func New() *Plugin { return &Plugin{seed: maphash.MakeSeed()} }
+// New makes the plugin. limited are the resources that nobody may consume without a
+// quota for them.
+func New(limited []limited.LimitedResource) *Plugin {
+	return &Plugin{seed: maphash.MakeSeed(), limited: limited}
+}
 
 // Name implements admission.Plugin.
 func (*Plugin) Name() string { return "ResourceQuota" }
@@ -54,10 +59,10 @@ func (p *Plugin) Validate(ctx context.Context, a *admission.Attributes) error {
 		return nil
 	}
 	all, err := a.Objects.List(ctx, quotas, a.Namespace)
-	if err != nil || len(all) == 0 {
+	if err != nil || len(all) == 0 && len(p.limited) == 0 {
 		return err
 	}
-	charges, err := assess(a, of, all)
+	charges, err := p.assess(a, of, all)
 	if err != nil || len(charges) == 0 || a.DryRun {
 		return err
 	}
@@ -72,39 +77,66 @@ func (p *Plugin) Validate(ctx context.Context, a *admission.Attributes) error {
 			return err
 		}
 	}
+	keep(a, charges)
 	return nil
+}
+
+// paid is the key under which the plugin keeps what earlier tries of a write were
+// charged, by quota.
+type paid struct{}
+
+func keep(a *admission.Attributes, charges []charge) {
+	if a.Kept == nil {
+		return
+	}
+	all := map[string]corev1.ResourceList{}
+	before, _ := a.Kept.Get(paid{}).(map[string]corev1.ResourceList)
+	maps.Copy(all, before)
+	for _, c := range charges {
+		all[c.name] = quota.Add(all[c.name], c.more)
+	}
+	a.Kept.Put(paid{}, all)
 }
 
 // charged says whether a write changes what an object counts for.
 func charged(a *admission.Attributes, of schema.GroupResource) bool {
 	creates, updates := a.Operation == admission.Create, a.Operation == admission.Update
+	if quota.Ignored(of) {
+		return false
+	}
+	if of == quota.Claims && a.Subresource == "status" {
+		return updates && quota.StatusCounts(a.Object, a.Old)
+	}
 	switch of {
 	case quota.Pods:
 		if a.Subresource == "resize" {
 			return updates
 		}
-		return a.Subresource == "" && (creates || updates && rescoped(a.Object, a.Old))
+		return a.Subresource == "" && (creates || updates && quota.Rescoped(a.Object, a.Old))
 	case quota.Services, quota.Claims, quota.Devices:
 		return a.Subresource == "" && (creates || updates)
 	}
 	return a.Subresource == "" && creates
 }
 
-// rescoped: an update moves a pod to other quotas.
-func rescoped(obj, old runtime.Object) bool {
-	pod, ok := obj.(*corev1.Pod)
-	was, had := old.(*corev1.Pod)
-	return ok && had && quota.Terminating(pod) != quota.Terminating(was)
-}
-
 // assess is what a write would be charged with, or why it may not be.
-func assess(a *admission.Attributes, of schema.GroupResource, all []runtime.Object) ([]charge, error) {
+func (p *Plugin) assess(a *admission.Attributes, of schema.GroupResource, all []runtime.Object) ([]charge, error) {
 	now := time.Now()
 	usage, was := quota.Usage(of, a.Object, now), corev1.ResourceList(nil)
+	if a.Operation == admission.Update {
+		was = quota.Usage(of, a.Old, now)
+	}
+	before, _ := a.Kept.Get(paid{}).(map[string]corev1.ResourceList)
 	var charges []charge
+	var full []error
+	quotas := make([]*corev1.ResourceQuota, 0, len(all))
 	for _, obj := range all {
 		q, ok := obj.(*corev1.ResourceQuota)
-		if !ok || !quota.Covers(q, q.Status.Hard, of, a.Object) {
+		if !ok {
+			continue
+		}
+		quotas = append(quotas, q)
+		if !quota.Covers(q, q.Status.Hard, of, a.Object) {
 			continue
 		}
 		names := quota.Names(of, q.Status.Hard)
@@ -114,28 +146,42 @@ func assess(a *admission.Attributes, of schema.GroupResource, all []runtime.Obje
 		if slices.ContainsFunc(names, func(name corev1.ResourceName) bool { _, known := q.Status.Used[name]; return !known }) {
 			return nil, a.Forbidden(fmt.Errorf("status unknown for quota: %s, resources: %s", q.Name, join(names)))
 		}
-		before := corev1.ResourceList{}
-		if a.Operation == admission.Update && quota.Covers(q, q.Status.Hard, of, a.Old) {
-			if was == nil {
-				was = quota.Usage(of, a.Old, now)
-			}
-			before = was
+		more := usage
+		if was != nil && quota.Covers(q, q.Status.Hard, of, a.Old) {
+			more = quota.More(usage, was)
 		}
-		c := charge{q.Name, quota.Only(quota.More(usage, before), names)}
+		// What an earlier try of this write was charged, this one is not.
+		c := charge{q.Name, quota.More(quota.Only(more, names), before[q.Name])}
 		if len(c.more) == 0 {
 			continue
 		}
-		if err := fits(a, q, c); err != nil {
-			return nil, err
-		}
 		charges = append(charges, c)
+		if err := fits(a, q, c); err != nil {
+			full = append(full, err)
+		}
+	}
+	if negative := quota.Negative(usage); len(negative) > 0 {
+		return nil, a.Forbidden(fmt.Errorf("quota usage is negative for resource(s): %s", join(negative)))
+	}
+	if len(p.limited) > 0 && len(quota.More(usage, was)) > 0 {
+		names, scopes := quota.Uncovered(p.limited, quotas, of, a.Object, usage)
+		if len(names) > 0 {
+			return nil, a.Forbidden(fmt.Errorf("insufficient quota to consume: %s", join(names)))
+		}
+		if len(scopes) > 0 {
+			return nil, fmt.Errorf("insufficient quota to match these scopes: %v", scopes)
+		}
+	}
+	if len(full) > 0 {
+		return nil, full[0]
 	}
 	return charges, nil
 }
 
 func fits(a *admission.Attributes, q *corev1.ResourceQuota, c charge) error {
 	exceeded := quota.Exceeded(q.Status.Used, c.more, q.Status.Hard)
-	if len(exceeded) == 0 {
+	// The status of a claim tells what is so already.
+	if len(exceeded) == 0 || a.Subresource == "status" {
 		return nil
 	}
 	return a.Forbidden(fmt.Errorf("exceeded quota: %s, requested: %s, used: %s, limited: %s", q.Name,
