@@ -10,8 +10,7 @@ import (
 var errNotReady = errors.New("it has not started")
 
 // components are what component statuses tell of: the parts that this control plane
-// has. They are asked when the control
-// plane is assembled.
+// has. They are asked when the control plane is assembled.
 func (c *ControlPlane) components() []core.Component {
 	ready := func(part func() <-chan struct{}) func(context.Context) error {
 		return func(context.Context) error {

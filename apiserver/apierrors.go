@@ -26,7 +26,7 @@ func (x *exchange) notServed() error {
 	if !x.set.Table().BuiltIn(x.info.Group) || x.info.Group == "" && !strings.HasPrefix(x.info.Path, "/api/") {
 		return errPathNotFound
 	}
-	return apierrors.NewGenericServerResponse(http.StatusNotFound, "", schema.GroupResource{}, "", "404: Page Not Found", 0, false)
+	return unrouted(http.StatusNotFound, "404: Page Not Found")
 }
 
 // notAllowed is the error of a method that a path does not have. Those of custom
@@ -35,12 +35,17 @@ func (x *exchange) notAllowed() error {
 	if x.resource != nil && selfDescribing(x.resource.New()) {
 		return apierrors.NewMethodNotSupported(x.resource.GroupResource(), x.info.Verb)
 	}
-	return apierrors.NewGenericServerResponse(http.StatusMethodNotAllowed, "", schema.GroupResource{}, "", "405: Method Not Allowed", 0, false)
+	return unrouted(http.StatusMethodNotAllowed, "405: Method Not Allowed")
 }
 
 func notAcceptable(offer codec.Offer) error {
 	return mediaError(http.StatusNotAcceptable, metav1.StatusReasonNotAcceptable,
 		"only the following media types are accepted: "+strings.Join(offer.Types(), ", "))
+}
+
+// unrouted is the error of what upstream's router refuses by itself.
+func unrouted(code int, message string) error {
+	return apierrors.NewGenericServerResponse(code, "", schema.GroupResource{}, "", message, 0, false)
 }
 
 // routed says that a request is for what upstream routes by its media types before
@@ -59,8 +64,7 @@ func (x *exchange) representations() []string {
 }
 
 func noRepresentation(types []string) error {
-	return apierrors.NewGenericServerResponse(http.StatusNotAcceptable, "", schema.GroupResource{}, "",
-		"406: Not Acceptable\n\nAvailable representations: "+strings.Join(types, ", "), 0, false)
+	return unrouted(http.StatusNotAcceptable, "406: Not Acceptable\n\nAvailable representations: "+strings.Join(types, ", "))
 }
 
 // wrongView is the error of a view that the answer cannot be shown as.

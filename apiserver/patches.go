@@ -75,7 +75,7 @@ func (x *exchange) patchType() (types.PatchType, error) {
 	}
 	if !slices.Contains(known, media) {
 		if x.routed() {
-			return "", apierrors.NewGenericServerResponse(http.StatusUnsupportedMediaType, "", schema.GroupResource{}, "", "415: Unsupported Media Type", 0, false)
+			return "", unrouted(http.StatusUnsupportedMediaType, "415: Unsupported Media Type")
 		}
 		return "", unsupportedMedia(known...)
 	}

@@ -462,7 +462,7 @@ func (x *exchange) mayCreate() error {
 
 // accepts picks what to answer with.
 func (x *exchange) accepts(offer codec.Offer) (codec.Output, error) {
-	if x.routed() && !codec.AcceptsAny(x.r) {
+	if !codec.AcceptsAny(x.r) && x.routed() {
 		return codec.Output{}, noRepresentation(x.representations())
 	}
 	out, ok := codec.Negotiate(x.r, offer)

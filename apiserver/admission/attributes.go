@@ -123,7 +123,7 @@ func (k *Kept) Put(key, value any) {
 // again is the second run of the mutators over one write.
 type again struct {
 	wanted, running bool
-	memory          map[any]any
+	memory          Kept
 }
 
 // Reinvoke asks for the mutators to run once more when all have run, because the
@@ -136,12 +136,7 @@ func (a *Attributes) Reinvoked() bool { return a.again.running }
 
 // Remembered is what a mutator has left for its second run, or for its validating
 // side, under a key of its own type; nil where it has left nothing.
-func (a *Attributes) Remembered(key any) any { return a.again.memory[key] }
+func (a *Attributes) Remembered(key any) any { return a.again.memory.Get(key) }
 
 // Remember leaves something for later in this write.
-func (a *Attributes) Remember(key, value any) {
-	if a.again.memory == nil {
-		a.again.memory = map[any]any{}
-	}
-	a.again.memory[key] = value
-}
+func (a *Attributes) Remember(key, value any) { a.again.memory.Put(key, value) }

@@ -9,8 +9,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/tools/cache"
+
+	"github.com/strake-io/strake/controllers/internal/metadatawatch"
 )
 
 // firstSync is how long the start waits for all kinds to be listed. One that
@@ -121,19 +122,10 @@ func (c *controller) monitor(ctx context.Context, wg *sync.WaitGroup, r resource
 	informer := c.shared[r.gvr]
 	own := informer == nil
 	if own {
-		informer = metadatainformer.NewFilteredMetadataInformer(c.env.Metadata, r.gvr, metav1.NamespaceAll, 0, cache.Indexers{}, nil).Informer()
-		if err := informer.SetTransform(slim); err != nil {
+		var err error
+		if informer, err = metadatawatch.New(c.env, r.gvr, cache.Indexers{}, slim); err != nil {
 			cancel()
-			return nil, fmt.Errorf("set transform: %w", err)
-		}
-		// A kind may go before the monitor hears of it. The default handler would
-		// tell a process-wide logger.
-		tell := func(_ context.Context, _ *cache.Reflector, err error) {
-			c.env.Logger.V(1).Info("A watch broke off", "resource", r.gvr, "error", err.Error())
-		}
-		if err := informer.SetWatchErrorHandlerWithContext(tell); err != nil {
-			cancel()
-			return nil, fmt.Errorf("set watch error handler: %w", err)
+			return nil, err
 		}
 	}
 	handle := func(o any) { c.observed(r, o) }

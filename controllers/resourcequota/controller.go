@@ -6,7 +6,6 @@ package resourcequota
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -94,13 +93,16 @@ func (c *controller) freed(of schema.GroupResource) func(controllers.Change) []c
 		if change.Old == nil {
 			return nil // admission has charged it
 		}
-		if change.New != nil && change.New.GetUID() == change.Old.GetUID() {
-			now := time.Now()
-			if !quota.Rescoped(change.New, change.Old) && len(quota.More(quota.Usage(of, change.Old, now), quota.Usage(of, change.New, now))) == 0 {
-				return nil
-			}
+		// Most namespaces have no quota: what an object uses is not counted for nothing.
+		keys := c.quotasFor(of, change.Object().GetNamespace())
+		if len(keys) == 0 || change.New == nil || change.New.GetUID() != change.Old.GetUID() || quota.Rescoped(change.New, change.Old) {
+			return keys
 		}
-		return c.quotasFor(of, change.Object().GetNamespace())
+		now := time.Now()
+		if len(quota.More(quota.Usage(of, change.Old, now), quota.Usage(of, change.New, now))) == 0 {
+			return nil
+		}
+		return keys
 	}
 }
 
@@ -113,9 +115,6 @@ func (c *controller) wake(of schema.GroupResource, namespace string) {
 // quotasFor are the quotas that limit something of a resource; "" is all namespaces.
 func (c *controller) quotasFor(of schema.GroupResource, namespace string) (keys []controllers.Key) {
 	all, err := c.quotas.ResourceQuotas(namespace).List(labels.Everything())
-	if namespace == "" {
-		all, err = c.quotas.List(labels.Everything())
-	}
 	if err != nil {
 		return nil
 	}
@@ -225,12 +224,10 @@ func (c *controller) used(q *corev1.ResourceQuota, now time.Time) (corev1.Resour
 func objects[T runtime.Object](list func(namespace string) ([]T, error)) func(string) ([]runtime.Object, error) {
 	return func(namespace string) ([]runtime.Object, error) {
 		all, err := list(namespace)
-		return slices.Collect(func(yield func(runtime.Object) bool) {
-			for _, obj := range all {
-				if !yield(obj) {
-					return
-				}
-			}
-		}), err
+		out := make([]runtime.Object, len(all))
+		for i, obj := range all {
+			out[i] = obj
+		}
+		return out, err
 	}
 }

@@ -9,11 +9,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery/cached/memory"
-	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/strake-io/strake/controllers"
+	"github.com/strake-io/strake/controllers/internal/metadatawatch"
 )
 
 // retry is after how long a kind that is not served is looked for again.
@@ -93,29 +93,22 @@ func (c *counters) later(ctx context.Context, of schema.GroupResource) {
 	c.wake(of, metav1.NamespaceAll)
 }
 
-// follow watches the metadata of a kind until ctx ends.
-func (c *counters) follow(ctx context.Context, of schema.GroupResource, gvr schema.GroupVersionResource) {
-	indexers := cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}
-	informer := metadatainformer.NewFilteredMetadataInformer(c.env.Metadata, gvr, metav1.NamespaceAll, 0, indexers, nil).Informer()
-	// What is kept of an object is its name.
-	slim := func(o any) (any, error) {
-		if m, ok := o.(*metav1.PartialObjectMetadata); ok {
-			m.Labels, m.Annotations, m.ManagedFields, m.OwnerReferences, m.Finalizers = nil, nil, nil, nil, nil
-		}
-		return o, nil
+// nameOnly is what counting needs of an object.
+func nameOnly(o any) (any, error) {
+	if m, ok := o.(*metav1.PartialObjectMetadata); ok {
+		m.Labels, m.Annotations, m.ManagedFields, m.OwnerReferences, m.Finalizers = nil, nil, nil, nil, nil
 	}
-	tell := func(_ context.Context, _ *cache.Reflector, err error) {
-		c.env.Logger.V(1).Info("A watch broke off", "resource", gvr, "error", err.Error())
+	return o, nil
+}
+
+// informer watches the metadata of a kind and wakes the quotas of a namespace in which
+// an object goes.
+func (c *counters) informer(of schema.GroupResource, gvr schema.GroupVersionResource) (cache.SharedIndexInformer, error) {
+	informer, err := metadatawatch.New(c.env, gvr, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}, nameOnly)
+	if err != nil {
+		return nil, err
 	}
-	if err := informer.SetTransform(slim); err != nil {
-		c.env.Logger.Error(err, "cannot count", "resource", gvr)
-		return
-	}
-	if err := informer.SetWatchErrorHandlerWithContext(tell); err != nil {
-		c.env.Logger.Error(err, "cannot count", "resource", gvr)
-		return
-	}
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{DeleteFunc: func(o any) {
+	_, err = informer.AddEventHandler(cache.ResourceEventHandlerFuncs{DeleteFunc: func(o any) {
 		if gone, is := o.(cache.DeletedFinalStateUnknown); is {
 			o = gone.Obj
 		}
@@ -123,6 +116,12 @@ func (c *counters) follow(ctx context.Context, of schema.GroupResource, gvr sche
 			c.wake(of, m.GetNamespace())
 		}
 	}})
+	return informer, err
+}
+
+// follow counts the objects of a kind until ctx ends.
+func (c *counters) follow(ctx context.Context, of schema.GroupResource, gvr schema.GroupVersionResource) {
+	informer, err := c.informer(of, gvr)
 	if err != nil {
 		c.env.Logger.Error(err, "cannot count", "resource", gvr)
 		return

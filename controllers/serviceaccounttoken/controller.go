@@ -7,13 +7,11 @@ package serviceaccounttoken
 import (
 	"bytes"
 	"context"
-	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/strake-io/strake/controllers"
 )
@@ -47,8 +45,8 @@ func accountOf(obj any) ([]string, error) {
 func (c Config) setup(env *controllers.Env) (controllers.Controller, error) {
 	core := env.Informers.Core().V1()
 	secrets, accounts := core.Secrets(), core.ServiceAccounts().Lister()
-	if err := secrets.Informer().AddIndexers(cache.Indexers{byAccount: accountOf}); err != nil {
-		return controllers.Controller{}, fmt.Errorf("serviceaccount-token: %w", err)
+	if err := controllers.AddIndex(secrets.Informer(), byAccount, accountOf); err != nil {
+		return controllers.Controller{}, err
 	}
 	return controllers.Controller{
 		Watches: []controllers.Watch{

@@ -8,12 +8,11 @@ import (
 	"fmt"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/version"
 	features "k8s.io/component-helpers/nodedeclaredfeatures"
 
 	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/admission/placedpod"
 )
 
 // release is the Kubernetes that features are asked about: those that every node has
@@ -28,13 +27,9 @@ func (Plugin) Name() string { return "NodeDeclaredFeatureValidator" }
 
 // Validate implements admission.Validator.
 func (Plugin) Validate(ctx context.Context, a *admission.Attributes) error {
-	pod, ok := a.Object.(*corev1.Pod)
-	if !ok || a.Operation != admission.Update || a.Subresource != "" && a.Subresource != "resize" || pod.Spec.NodeName == "" {
+	pod, old := placedpod.Changed(a)
+	if pod == nil || a.Subresource != "" && a.Subresource != "resize" {
 		return nil
-	}
-	old, ok := a.Old.(*corev1.Pod)
-	if !ok || old.Generation == pod.Generation {
-		return nil // the spec is as it was
 	}
 	needed, err := features.DefaultFramework.InferForPodUpdate(
 		&features.PodInfo{Spec: &old.Spec, Status: &old.Status}, &features.PodInfo{Spec: &pod.Spec, Status: &pod.Status}, release)
@@ -44,14 +39,11 @@ func (Plugin) Validate(ctx context.Context, a *admission.Attributes) error {
 	if needed.IsEmpty() {
 		return nil
 	}
-	obj, err := a.Objects.Get(ctx, corev1.Resource("nodes"), "", pod.Spec.NodeName)
-	if apierrors.IsNotFound(err) {
-		return a.Forbidden(fmt.Errorf("node %q not found", pod.Spec.NodeName))
-	}
+	node, err := placedpod.Node(ctx, a, pod)
 	if err != nil {
-		return a.Forbidden(fmt.Errorf("failed to get node %q: %w", pod.Spec.NodeName, err))
+		return err
 	}
-	match, err := features.DefaultFramework.MatchNode(needed, obj.(*corev1.Node))
+	match, err := features.DefaultFramework.MatchNode(needed, node)
 	if err != nil {
 		return a.Forbidden(fmt.Errorf("failed to match pod requirements against node %q: %w", pod.Spec.NodeName, err))
 	}

@@ -14,6 +14,7 @@ import (
 	resourcehelper "k8s.io/component-helpers/resource"
 
 	"github.com/strake-io/strake/apiserver/admission"
+	"github.com/strake-io/strake/apiserver/admission/placedpod"
 )
 
 // The causes by which clients tell why.
@@ -30,21 +31,14 @@ func (Plugin) Name() string { return "PodResizeValidator" }
 
 // Validate implements admission.Validator.
 func (Plugin) Validate(ctx context.Context, a *admission.Attributes) error {
-	pod, ok := a.Object.(*corev1.Pod)
-	if !ok || a.Operation != admission.Update || a.Subresource != "resize" || pod.Spec.NodeName == "" {
+	pod, _ := placedpod.Changed(a)
+	if pod == nil || a.Subresource != "resize" {
 		return nil
 	}
-	if old, ok := a.Old.(*corev1.Pod); !ok || old.Generation == pod.Generation {
-		return nil // the spec is as it was
-	}
-	obj, err := a.Objects.Get(ctx, corev1.Resource("nodes"), "", pod.Spec.NodeName)
-	if apierrors.IsNotFound(err) {
-		return a.Forbidden(fmt.Errorf("node %q not found", pod.Spec.NodeName))
-	}
+	node, err := placedpod.Node(ctx, a, pod)
 	if err != nil {
-		return a.Forbidden(fmt.Errorf("failed to get node %q: %w", pod.Spec.NodeName, err))
+		return err
 	}
-	node := obj.(*corev1.Node)
 	if os, has := node.Labels[corev1.LabelOSStable]; has && os != "linux" {
 		return refuse(a, ReasonUnsupportedPlatform, fmt.Errorf("pod resize is only supported on linux nodes, node %q is %q", node.Name, os))
 	}

@@ -221,29 +221,32 @@ func mergeRole(current, want *rbacv1.Role) (*rbacv1.Role, action) {
 }
 
 func mergeClusterRoleBinding(current, want *rbacv1.ClusterRoleBinding) (*rbacv1.ClusterRoleBinding, action) {
-	if protected(current.ObjectMeta) {
-		return nil, keep
-	}
-	if current.RoleRef != want.RoleRef {
-		return want, replace
-	}
 	out := current.DeepCopy()
-	changed := mergeMeta(&out.ObjectMeta, want.ObjectMeta)
-	changed = mergeSubjects(&out.Subjects, want.Subjects) || changed
-	return out, amendIf(changed)
+	return out, mergeBinding(binding{&out.ObjectMeta, out.RoleRef, &out.Subjects}, binding{&want.ObjectMeta, want.RoleRef, &want.Subjects})
 }
 
 func mergeRoleBinding(current, want *rbacv1.RoleBinding) (*rbacv1.RoleBinding, action) {
-	if protected(current.ObjectMeta) {
-		return nil, keep
-	}
-	if current.RoleRef != want.RoleRef {
-		return want, replace
-	}
 	out := current.DeepCopy()
-	changed := mergeMeta(&out.ObjectMeta, want.ObjectMeta)
-	changed = mergeSubjects(&out.Subjects, want.Subjects) || changed
-	return out, amendIf(changed)
+	return out, mergeBinding(binding{&out.ObjectMeta, out.RoleRef, &out.Subjects}, binding{&want.ObjectMeta, want.RoleRef, &want.Subjects})
+}
+
+// binding is what bindings of both kinds have.
+type binding struct {
+	meta     *metav1.ObjectMeta
+	role     rbacv1.RoleRef
+	subjects *[]rbacv1.Subject
+}
+
+func mergeBinding(out, want binding) action {
+	switch {
+	case protected(*out.meta):
+		return keep
+	case out.role != want.role:
+		return replace
+	}
+	changed := mergeMeta(out.meta, *want.meta)
+	changed = mergeSubjects(out.subjects, *want.subjects) || changed
+	return amendIf(changed)
 }
 
 func amendIf(changed bool) action {

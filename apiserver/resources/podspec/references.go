@@ -1,6 +1,9 @@
 package podspec
 
-import corev1 "k8s.io/api/core/v1"
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/component-helpers/storage/ephemeral"
+)
 
 // References of a pod to objects beside it, by name.
 type References struct {
@@ -109,7 +112,7 @@ func ClaimName(pod *corev1.Pod, v *corev1.Volume) string {
 	case v.PersistentVolumeClaim != nil:
 		return v.PersistentVolumeClaim.ClaimName
 	case v.Ephemeral != nil:
-		return pod.Name + "-" + v.Name
+		return ephemeral.VolumeClaimName(pod, v)
 	}
 	return ""
 }

@@ -113,7 +113,7 @@ func all(at *field.Path, pairs ...string) field.ErrorList {
 // validateClaimTemplate checks the template of a claim that is made with the pod: of
 // its metadata only labels and annotations may be set.
 func validateClaimTemplate(t *corev1.PersistentVolumeClaimTemplate, path *field.Path) field.ErrorList {
-	errs := templateMeta(&t.ObjectMeta, path)
+	errs := rules.TemplateMeta(&t.ObjectMeta, path.Child("metadata"))
 	return append(errs, volumes.ClaimSpec(&t.Spec, path.Child("spec"))...)
 }
 
