@@ -140,7 +140,9 @@ func (c *Cluster) Client() kubernetes.Interface { return c.plane.admin }
 // RESTConfig is for other clients of an administrator in this process.
 func (c *Cluster) RESTConfig() *rest.Config { return c.plane.RESTConfig(administrator) }
 
-// Ready is closed when the control plane and all nodes are ready.
+// Ready is closed when the control plane and all nodes are ready, and a pod may be
+// scheduled to each of them. With NoControllers it is closed earlier, when the nodes are
+// registered: who calls them fit for pods is then another program.
 func (c *Cluster) Ready() <-chan struct{} { return c.ready }
 
 // Run runs the cluster until ctx ends, and returns nil when all has stopped: the
@@ -153,6 +155,9 @@ func (c *Cluster) Run(ctx context.Context) error {
 			all = append(all, node.Ready())
 		}
 		parts = append(parts, stages.Stage{Name: "nodes", Run: c.runNodes}, waitFor("cluster", all...))
+		if c.plane.runner != nil {
+			parts = append(parts, c.nodesReady())
+		}
 	}
 	return stages.Run(ctx, func() { close(c.ready) }, parts...)
 }
