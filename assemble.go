@@ -299,15 +299,17 @@ func createPriorityClasses(ctx context.Context, client kubernetes.Interface) err
 	return nil
 }
 
-// publishKubernetesService leads the service "kubernetes" to where the API is
-// advertised.
+// securePort is the API's where none is advertised: upstream's default.
+const securePort int32 = 6443
+
+// publishKubernetesService makes the service "kubernetes", which every cluster has, and
+// leads it to where the API is advertised, if it is.
 func (c *ControlPlane) publishKubernetesService(ctx context.Context, client kubernetes.Interface) error {
-	if !c.config.Advertise.IsValid() {
-		return nil
+	port := securePort
+	if c.config.Advertise.IsValid() {
+		port = int32(c.config.Advertise.Port())
 	}
-	port := int32(c.config.Advertise.Port())
 	service := core.KubernetesService(c.allocation.addresses[0].First(), port)
-	endpoints, slice := core.KubernetesEndpoints([]netip.Addr{c.config.Advertise.Addr()}, port)
 	_, err := client.CoreV1().Services(service.Namespace).Get(ctx, service.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		_, err = client.CoreV1().Services(service.Namespace).Create(ctx, service, metav1.CreateOptions{})
@@ -315,6 +317,10 @@ func (c *ControlPlane) publishKubernetesService(ctx context.Context, client kube
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("publishing the service kubernetes: %w", err)
 	}
+	if !c.config.Advertise.IsValid() {
+		return nil
+	}
+	endpoints, slice := core.KubernetesEndpoints([]netip.Addr{c.config.Advertise.Addr()}, port)
 	if _, err = client.CoreV1().Endpoints(endpoints.Namespace).Update(ctx, endpoints, metav1.UpdateOptions{}); apierrors.IsNotFound(err) {
 		_, err = client.CoreV1().Endpoints(endpoints.Namespace).Create(ctx, endpoints, metav1.CreateOptions{})
 	}

@@ -102,11 +102,11 @@ func (a *Addresses) contains(ip netip.Addr) bool {
 	return a.cfg.CIDR.Contains(ip) && ip.Compare(a.first) >= 0 && ip.Compare(a.at(a.size-1)) <= 0
 }
 
-// Allocate takes a certain address, or fails with [ErrAddressTaken] or a
-// *[NotInRangeError]. A dry run only looks.
+// Allocate takes a certain address, or fails with [ErrAddressTaken] or
+// [ErrOtherNetwork]. A dry run only looks.
 func (a *Addresses) Allocate(ctx context.Context, owner Owner, ip netip.Addr, dryRun bool) error {
 	if !a.contains(ip) {
-		return &NotInRangeError{Wanted: ip.String(), Range: a.cfg.CIDR.String()}
+		return ErrOtherNetwork
 	}
 	return a.take(ctx, owner, ip, dryRun)
 }

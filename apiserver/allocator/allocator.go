@@ -27,22 +27,17 @@ var (
 	ErrFull = errors.New("range is full")
 	// ErrAddressTaken says that the wanted address belongs to someone.
 	ErrAddressTaken = errors.New("provided IP is already allocated")
+	// ErrOtherNetwork says that the wanted address is not in the pool.
+	ErrOtherNetwork = errors.New("the provided network does not match the current range")
 	// ErrPortTaken says that the wanted port belongs to someone.
 	ErrPortTaken = errors.New("provided port is already allocated")
 )
 
-// NotInRangeError says that what was wanted is not in the pool.
-type NotInRangeError struct {
-	// Wanted is the address or port, Range the pool.
-	Wanted, Range string
-	port          bool
-}
+// NotInRangeError says that a wanted port is not in the pool.
+type NotInRangeError struct{ Range PortRange }
 
 func (e *NotInRangeError) Error() string {
-	if e.port {
-		return fmt.Sprintf("provided port is not in the valid range. The range of valid ports is %s", e.Range)
-	}
-	return fmt.Sprintf("the provided IP (%s) is not in the valid range. The range of valid IPs is %s", e.Wanted, e.Range)
+	return fmt.Sprintf("provided port is not in the valid range. The range of valid ports is %s", e.Range)
 }
 
 // staticBand is how many places at the start of a pool are left to those who ask

@@ -80,10 +80,8 @@ func TestAddressesByTwoMasters(t *testing.T) {
 func TestAddressRange(t *testing.T) {
 	a := newAddresses(t, newStore(t), "10.0.0.0/24")
 	for _, ip := range []string{"10.0.0.0", "10.0.0.255", "10.0.1.1", "::1"} {
-		err := a.Allocate(t.Context(), Owner{}, netip.MustParseAddr(ip), false)
-		want := "the provided IP (" + ip + ") is not in the valid range. The range of valid IPs is 10.0.0.0/24"
-		if err == nil || err.Error() != want {
-			t.Errorf("%s: %v, want %s", ip, err, want)
+		if err := a.Allocate(t.Context(), Owner{}, netip.MustParseAddr(ip), false); !errors.Is(err, ErrOtherNetwork) {
+			t.Errorf("%s: %v", ip, err)
 		}
 	}
 	if got := a.First().String(); got != "10.0.0.1" {

@@ -79,7 +79,7 @@ func (p *Ports) Allocate(ctx context.Context, dryRun bool, ports ...int32) error
 	return p.change(ctx, dryRun, func(bits *big.Int) (bool, error) {
 		for _, port := range ports {
 			if !p.cfg.Range.contains(port) {
-				return false, &PortError{Port: port, Err: &NotInRangeError{Wanted: strconv.Itoa(int(port)), Range: p.cfg.Range.String(), port: true}}
+				return false, &PortError{Port: port, Err: &NotInRangeError{Range: p.cfg.Range}}
 			}
 			n := int(port - p.cfg.Range.First)
 			if bits.Bit(n) == 1 {

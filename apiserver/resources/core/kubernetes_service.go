@@ -18,10 +18,6 @@ const KubernetesServiceName = "kubernetes"
 // KubernetesService is the service of the API itself: port 443 of ip, the first
 // address of the service range, led to the port that the API servers listen on.
 func KubernetesService(ip netip.Addr, targetPort int32) *corev1.Service {
-	family := corev1.IPv4Protocol
-	if ip.Is6() {
-		family = corev1.IPv6Protocol
-	}
 	return &corev1.Service{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
 		ObjectMeta: metav1.ObjectMeta{
@@ -31,8 +27,6 @@ func KubernetesService(ip netip.Addr, targetPort int32) *corev1.Service {
 		Spec: corev1.ServiceSpec{
 			Type:            corev1.ServiceTypeClusterIP,
 			ClusterIP:       ip.String(),
-			ClusterIPs:      []string{ip.String()},
-			IPFamilies:      []corev1.IPFamily{family},
 			IPFamilyPolicy:  ptr.To(corev1.IPFamilyPolicySingleStack),
 			SessionAffinity: corev1.ServiceAffinityNone,
 			Ports: []corev1.ServicePort{{

@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	netutils "k8s.io/utils/net"
-	"k8s.io/utils/ptr"
 
 	"github.com/strake-io/strake/apiserver/allocator"
 	"github.com/strake-io/strake/apiserver/resource"
@@ -123,9 +122,6 @@ func (c *claim) takeAddresses(ctx context.Context, s, was *corev1.Service) error
 		c.leaveIPs = held
 		return nil
 	}
-	if errs := setFamilies(s, c.pools.families()); len(errs) > 0 {
-		return apierrors.NewInvalid(gvk("Service").GroupKind(), s.Name, errs)
-	}
 	if headless(s) {
 		c.leaveIPs = held
 		return nil
@@ -169,8 +165,7 @@ func (c *claim) takeAddresses(ctx context.Context, s, was *corev1.Service) error
 
 // addressError is the answer where a wanted address cannot be had.
 func addressError(s *corev1.Service, ip string, err error) error {
-	var outside *allocator.NotInRangeError
-	if !errors.Is(err, allocator.ErrAddressTaken) && !errors.As(err, &outside) {
+	if !errors.Is(err, allocator.ErrAddressTaken) && !errors.Is(err, allocator.ErrOtherNetwork) {
 		return apierrors.NewInternalError(fmt.Errorf("failed to allocate IP %v: %w", ip, err))
 	}
 	return apierrors.NewInvalid(gvk("Service").GroupKind(), s.Name, field.ErrorList{
@@ -191,53 +186,6 @@ func (p *servicePools) ofFamily(f corev1.IPFamily) *allocator.Addresses {
 		if pool.Family() == f {
 			return pool
 		}
-	}
-	return nil
-}
-
-// setFamilies decides which IP families the service has, given those of the
-// cluster, the default one first.
-func setFamilies(s *corev1.Service, cluster []corev1.IPFamily) field.ErrorList {
-	path := field.NewPath("spec")
-	spec := &s.Spec
-	// A service without a selector and an address has whatever its endpoints have.
-	anything := headless(s) && len(spec.Selector) == 0
-	for i, ip := range spec.ClusterIPs {
-		if i >= len(spec.IPFamilies) && ip != corev1.ClusterIPNone {
-			family := corev1.IPv4Protocol
-			if netutils.IsIPv6String(ip) {
-				family = corev1.IPv6Protocol
-			}
-			spec.IPFamilies = append(spec.IPFamilies, family)
-		}
-	}
-	for i, f := range spec.IPFamilies {
-		if !anything && !slices.Contains(cluster, f) {
-			return field.ErrorList{field.Invalid(path.Child("ipFamilies").Index(i), f, "not configured on this cluster")}
-		}
-	}
-	if spec.IPFamilyPolicy == nil {
-		spec.IPFamilyPolicy = ptr.To(corev1.IPFamilyPolicySingleStack)
-		if anything {
-			spec.IPFamilyPolicy = ptr.To(corev1.IPFamilyPolicyRequireDualStack)
-		}
-	}
-	policy := *spec.IPFamilyPolicy
-	if policy == corev1.IPFamilyPolicySingleStack && len(spec.IPFamilies) > 1 {
-		return field.ErrorList{field.Invalid(path.Child("ipFamilyPolicy"), policy, "must be RequireDualStack or PreferDualStack when multiple 'ipFamilies' are specified")}
-	}
-	if policy == corev1.IPFamilyPolicyRequireDualStack && len(cluster) < 2 && !anything {
-		return field.ErrorList{field.Invalid(path.Child("ipFamilyPolicy"), policy, "this cluster is not configured for dual-stack services")}
-	}
-	if len(spec.IPFamilies) == 0 {
-		spec.IPFamilies = []corev1.IPFamily{cluster[0]}
-	}
-	if policy != corev1.IPFamilyPolicySingleStack && len(spec.IPFamilies) == 1 && (len(cluster) > 1 || anything) {
-		other := corev1.IPv6Protocol
-		if spec.IPFamilies[0] == other {
-			other = corev1.IPv4Protocol
-		}
-		spec.IPFamilies = append(spec.IPFamilies, other)
 	}
 	return nil
 }
@@ -271,18 +219,18 @@ func (c *claim) portsOf(ctx context.Context, s *corev1.Service, held []int32, wa
 			continue
 		}
 		wanted[p.NodePort] = true
-		if err := c.takePort(ctx, s, p.NodePort, held, path.Index(i).Child("nodePort")); err != nil {
-			return err
+		if err := c.takePort(ctx, p.NodePort, held); err != nil {
+			return portError(s, p.NodePort, path.Index(i).Child("nodePort"), err)
 		}
 	}
 	if needsHealthCheckPort(s) && s.Spec.HealthCheckNodePort != 0 {
 		port := s.Spec.HealthCheckNodePort
 		wanted[port] = true
-		if err := c.takePort(ctx, s, port, held, field.NewPath("spec", "healthCheckNodePort")); err != nil {
-			return err
+		if err := c.takePort(ctx, port, held); err != nil {
+			return apierrors.NewInternalError(fmt.Errorf("failed to allocate requested HealthCheck NodePort %v: %w", port, err))
 		}
 	}
-	automatic := s.Spec.Type == corev1.ServiceTypeNodePort || ptr.Deref(s.Spec.AllocateLoadBalancerNodePorts, true)
+	automatic := getsNodePort(s)
 	for i := range s.Spec.Ports {
 		p := &s.Spec.Ports[i]
 		if p.NodePort != 0 || !automatic {
@@ -324,20 +272,24 @@ func sibling(ports []corev1.ServicePort, i int) int32 {
 	return 0
 }
 
-func (c *claim) takePort(ctx context.Context, s *corev1.Service, port int32, held []int32, path *field.Path) error {
+func (c *claim) takePort(ctx context.Context, port int32, held []int32) error {
 	if slices.Contains(held, port) {
 		return nil
 	}
-	err := c.pools.ports.Allocate(ctx, c.dryRun, port)
-	var refused *allocator.PortError
-	switch {
-	case err == nil:
-		c.tookPorts = append(c.tookPorts, port)
-		return nil
-	case errors.As(err, &refused):
-		return apierrors.NewInvalid(gvk("Service").GroupKind(), s.Name, field.ErrorList{field.Invalid(path, port, err.Error())})
+	if err := c.pools.ports.Allocate(ctx, c.dryRun, port); err != nil {
+		return err
 	}
-	return apierrors.NewInternalError(err)
+	c.tookPorts = append(c.tookPorts, port)
+	return nil
+}
+
+// portError is the answer where a wanted node port cannot be had.
+func portError(s *corev1.Service, port int32, path *field.Path, err error) error {
+	var refused *allocator.PortError
+	if !errors.As(err, &refused) {
+		return apierrors.NewInternalError(err)
+	}
+	return apierrors.NewInvalid(gvk("Service").GroupKind(), s.Name, field.ErrorList{field.Invalid(path, port, err.Error())})
 }
 
 func (c *claim) nextPort(ctx context.Context, wanted map[int32]bool) (int32, error) {

@@ -54,13 +54,15 @@ func defaultService(s *corev1.Service) {
 	}
 }
 
-// prepareServiceCreate drops what others than clients say. The address and the first of
+// prepareCreate drops what others than clients say. The address and the first of
 // the addresses are one field, of which who sets one owns that one.
-func prepareServiceCreate(s *corev1.Service) {
+func (p *servicePools) prepareCreate(s *corev1.Service) {
 	s.Status = corev1.ServiceStatus{}
 	if len(s.Spec.ClusterIPs) == 0 && s.Spec.ClusterIP != "" {
 		s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
 	}
+	inferFamilies(s, nil, p.families())
+	dropUnread(s)
 }
 
 func externallyAccessible(s *corev1.Service) bool {
@@ -74,11 +76,16 @@ func externallyAccessible(s *corev1.Service) bool {
 }
 
 func needsClusterIP(s *corev1.Service) bool {
-	return s.Spec.Type == corev1.ServiceTypeClusterIP || needsNodePort(s)
+	return s.Spec.Type != corev1.ServiceTypeExternalName
 }
 
 func needsNodePort(s *corev1.Service) bool {
 	return s.Spec.Type == corev1.ServiceTypeNodePort || s.Spec.Type == corev1.ServiceTypeLoadBalancer
+}
+
+// getsNodePort says that a service is given node ports that it does not ask for.
+func getsNodePort(s *corev1.Service) bool {
+	return needsNodePort(s) && (s.Spec.Type == corev1.ServiceTypeNodePort || ptr.Deref(s.Spec.AllocateLoadBalancerNodePorts, true))
 }
 
 func needsHealthCheckPort(s *corev1.Service) bool {
@@ -90,31 +97,21 @@ func headless(s *corev1.Service) bool {
 		len(s.Spec.ClusterIPs) == 0 && s.Spec.ClusterIP == corev1.ClusterIPNone
 }
 
-// prepareServiceUpdate carries over what the server allocated, where a client
+// prepareUpdate carries over what the server allocated, where a client
 // sends the manifest it began with, and drops what the new type has no use for.
-func prepareServiceUpdate(s, old *corev1.Service) {
+func (p *servicePools) prepareUpdate(s, old *corev1.Service) {
 	s.Status = old.Status
 	keepAllocated(s, old)
 	normalizeClusterIPs(s, old)
-	keepFamilies(s, old)
-	trimSecond(s, old)
+	inferFamilies(s, old, p.families())
 	dropUnused(s, old)
+	dropUnread(s)
 }
 
-// trimSecond gives up the second address and family of a service that is to have one,
-// where a client changed the policy alone.
-func trimSecond(s, old *corev1.Service) {
-	single := func(s *corev1.Service) bool {
-		return s.Spec.IPFamilyPolicy != nil && *s.Spec.IPFamilyPolicy == corev1.IPFamilyPolicySingleStack
-	}
-	if old.Spec.IPFamilyPolicy == nil || single(old) || !single(s) {
-		return
-	}
-	if len(s.Spec.ClusterIPs) > 1 && slices.Equal(s.Spec.ClusterIPs, old.Spec.ClusterIPs) {
-		s.Spec.ClusterIPs = s.Spec.ClusterIPs[:1]
-	}
-	if len(s.Spec.IPFamilies) > 1 && slices.Equal(s.Spec.IPFamilies, old.Spec.IPFamilies) {
-		s.Spec.IPFamilies = s.Spec.IPFamilies[:1]
+// dropUnread clears what upstream clears whenever it reads a service.
+func dropUnread(s *corev1.Service) {
+	if s.Spec.Type == corev1.ServiceTypeExternalName {
+		s.Spec.InternalTrafficPolicy = nil
 	}
 }
 
@@ -134,19 +131,6 @@ func normalizeClusterIPs(s, old *corev1.Service) {
 	s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
 }
 
-// keepFamilies: a service that keeps its number of addresses keeps their families.
-func keepFamilies(s, old *corev1.Service) {
-	if !needsClusterIP(old) || !needsClusterIP(s) {
-		return
-	}
-	if len(s.Spec.IPFamilies) == 0 && len(s.Spec.ClusterIPs) == len(old.Spec.ClusterIPs) {
-		s.Spec.IPFamilies = slices.Clone(old.Spec.IPFamilies)
-	}
-	if s.Spec.IPFamilyPolicy == nil && old.Spec.IPFamilyPolicy != nil {
-		s.Spec.IPFamilyPolicy = ptr.To(*old.Spec.IPFamilyPolicy)
-	}
-}
-
 func keepAllocated(s, old *corev1.Service) {
 	if needsClusterIP(old) && needsClusterIP(s) {
 		if s.Spec.ClusterIP == "" {
@@ -156,7 +140,7 @@ func keepAllocated(s, old *corev1.Service) {
 			s.Spec.ClusterIPs = slices.Clone(old.Spec.ClusterIPs)
 		}
 	}
-	if needsNodePort(old) && needsNodePort(s) {
+	if getsNodePort(old) && getsNodePort(s) {
 		byName := map[string]int32{}
 		before, used := sets.New[int32](), sets.New[int32]()
 		for _, p := range old.Spec.Ports {
@@ -193,9 +177,6 @@ func dropUnused(s, old *corev1.Service) {
 		}
 		if ptr.Equal(s.Spec.IPFamilyPolicy, old.Spec.IPFamilyPolicy) {
 			s.Spec.IPFamilyPolicy = nil
-		}
-		if ptr.Equal(s.Spec.InternalTrafficPolicy, old.Spec.InternalTrafficPolicy) {
-			s.Spec.InternalTrafficPolicy = nil
 		}
 	}
 	if needsNodePort(old) && !needsNodePort(s) && sameNodePorts(s, old) {

@@ -1,12 +1,17 @@
 package core
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
+
+	"github.com/strake-io/strake/apiserver/allocator"
+	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/store/memory"
 )
 
 func dualService(policy corev1.IPFamilyPolicy, ips ...string) *corev1.Service {
@@ -16,6 +21,29 @@ func dualService(policy corev1.IPFamilyPolicy, ips ...string) *corev1.Service {
 	}}
 	defaultService(s)
 	return s
+}
+
+// dualStack are the pools of a cluster with both families.
+func dualStack(t *testing.T) []*allocator.Addresses {
+	t.Helper()
+	s, err := memory.New(memory.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	var pools []*allocator.Addresses
+	for _, cidr := range []string{"10.0.0.0/16", "fd00::/108"} {
+		pool, err := allocator.NewAddresses(allocator.AddressConfig{Store: s, CIDR: netip.MustParsePrefix(cidr)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pools = append(pools, pool)
+	}
+	return pools
 }
 
 func TestSecondAddressComesAndGoes(t *testing.T) {
@@ -29,8 +57,8 @@ func TestSecondAddressComesAndGoes(t *testing.T) {
 		"the policy alone": {old: dualService(prefer, both...), now: dualService(single, both...), ips: 1},
 		"released":         {old: dualService(prefer, both...), now: dualService(single, both[0]), ips: 1},
 		"released by mistake": {old: dualService(require, both...), now: dualService(require, both[0]), ips: 1, want: []string{
-			`spec.ipFamilyPolicy: Invalid value: "RequireDualStack": must be set to 'SingleStack' when releasing the secondary clusterIP`,
-			`spec.ipFamilyPolicy: Invalid value: "RequireDualStack": must be set to 'SingleStack' when releasing the secondary ipFamily`,
+			`spec.ipFamilyPolicy: Invalid value: "RequireDualStack": must be 'SingleStack' to release the secondary cluster IP`,
+			`spec.ipFamilyPolicy: Invalid value: "RequireDualStack": must be 'SingleStack' to release the secondary IP family`,
 		}},
 		"a second one": {old: dualService(single, both[0]), now: dualService(require, both...), ips: 2},
 		"another second one": {old: dualService(require, both...), now: dualService(require, "10.0.0.1", "fd00::2"), ips: 2, want: []string{
@@ -41,8 +69,9 @@ func TestSecondAddressComesAndGoes(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			prepareServiceUpdate(test.now, test.old)
-			if diff := cmp.Diff(test.want, lines(services(Config{}).ValidateChange(test.now, test.old))); diff != "" || len(test.now.Spec.ClusterIPs) != test.ips {
+			strategy := services(Config{Addresses: dualStack(t)})
+			strategy.PrepareForUpdate(resource.Request{}, test.now, test.old)
+			if diff := cmp.Diff(test.want, lines(strategy.ValidateChange(test.now, test.old))); diff != "" || len(test.now.Spec.ClusterIPs) != test.ips {
 				t.Error(diff, test.now.Spec.ClusterIPs)
 			}
 		})
@@ -79,15 +108,95 @@ func TestValidateServiceAddresses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := dualService(corev1.IPFamilyPolicySingleStack, "10.0.0.1")
 			test.change(s)
-			if diff := cmp.Diff(test.want, lines(validateService(s, nil))); diff != "" {
+			if diff := cmp.Diff(test.want, lines(services(Config{}).Validate(s))); diff != "" {
 				t.Error(diff)
 			}
 		})
 	}
 	// What an older server let in may stay.
 	s := dualService(corev1.IPFamilyPolicySingleStack, "010.0.0.1")
-	if errs := validateService(s, s); len(errs) > 0 {
+	if errs := services(Config{}).ValidateChange(s, s); len(errs) > 0 {
 		t.Error(errs)
+	}
+}
+
+func TestHealthCheckPortStays(t *testing.T) {
+	old := dualService(corev1.IPFamilyPolicySingleStack, "10.0.0.1")
+	old.Spec.Type, old.Spec.ExternalTrafficPolicy, old.Spec.HealthCheckNodePort = corev1.ServiceTypeLoadBalancer, corev1.ServiceExternalTrafficPolicyLocal, 30001
+	defaultService(old)
+	now := old.DeepCopy()
+	now.Spec.HealthCheckNodePort = 30002
+	want := []string{"spec.healthCheckNodePort: Forbidden: field is immutable"}
+	if diff := cmp.Diff(want, lines(services(Config{}).ValidateChange(now, old))); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestServiceFamilies(t *testing.T) {
+	const four, six = corev1.IPv4Protocol, corev1.IPv6Protocol
+	const single, prefer, require = corev1.IPFamilyPolicySingleStack, corev1.IPFamilyPolicyPreferDualStack, corev1.IPFamilyPolicyRequireDualStack
+	type families = []corev1.IPFamily
+	one, two := families{four}, families{four, six}
+	for name, test := range map[string]struct {
+		cluster families
+		spec    corev1.ServiceSpec
+		old     *corev1.ServiceSpec
+		want    families
+		policy  corev1.IPFamilyPolicy
+		errs    []string
+	}{
+		"nothing said":               {cluster: two, want: one, policy: single},
+		"the other family":           {cluster: two, spec: corev1.ServiceSpec{IPFamilies: families{six}}, want: families{six}, policy: single},
+		"preferred, one stack":       {cluster: one, spec: corev1.ServiceSpec{IPFamilyPolicy: ptr.To(prefer)}, want: one, policy: prefer},
+		"preferred, two stacks":      {cluster: two, spec: corev1.ServiceSpec{IPFamilyPolicy: ptr.To(prefer), IPFamilies: families{six}}, want: families{six, four}, policy: prefer},
+		"no address and no selector": {cluster: one, spec: corev1.ServiceSpec{ClusterIP: "None", ClusterIPs: []string{"None"}}, want: two, policy: require},
+		"no address":                 {cluster: two, spec: corev1.ServiceSpec{ClusterIP: "None", ClusterIPs: []string{"None"}, Selector: map[string]string{"a": "b"}}, want: one, policy: single},
+		"by the address":             {cluster: two, spec: corev1.ServiceSpec{ClusterIP: "fd00::1", ClusterIPs: []string{"fd00::1"}}, want: families{six}, policy: single},
+		"sent again": {
+			cluster: two, spec: corev1.ServiceSpec{ClusterIP: "fd00::1", ClusterIPs: []string{"fd00::1", "10.0.0.1"}},
+			old:  &corev1.ServiceSpec{IPFamilyPolicy: ptr.To(require), ClusterIPs: []string{"fd00::1", "10.0.0.1"}, IPFamilies: families{six, four}},
+			want: families{six, four}, policy: require,
+		},
+		"preferred, and the cluster grew": {
+			cluster: two, spec: corev1.ServiceSpec{IPFamilyPolicy: ptr.To(prefer), ClusterIPs: []string{"10.0.0.1"}, IPFamilies: one},
+			old:  &corev1.ServiceSpec{IPFamilyPolicy: ptr.To(prefer), ClusterIPs: []string{"10.0.0.1"}, IPFamilies: one},
+			want: one, policy: prefer,
+		},
+		"required of one stack": {cluster: one, spec: corev1.ServiceSpec{IPFamilyPolicy: ptr.To(require)}, want: one, policy: require, errs: []string{
+			`spec.ipFamilyPolicy: Invalid value: "RequireDualStack": this cluster is not configured for dual-stack services`,
+		}},
+		"an address the cluster lacks": {cluster: one, spec: corev1.ServiceSpec{ClusterIP: "fd00::1", ClusterIPs: []string{"fd00::1"}}, policy: single, errs: []string{
+			`spec.clusterIPs[0]: Invalid value: ["fd00::1"]: IPv6 is not configured on this cluster`,
+		}},
+		"a family the cluster lacks": {cluster: one, spec: corev1.ServiceSpec{IPFamilies: families{six}}, want: families{six}, policy: single, errs: []string{
+			`spec.ipFamilies[0]: Invalid value: "IPv6": not configured on this cluster`,
+		}},
+		"two of a single stack": {cluster: two, spec: corev1.ServiceSpec{IPFamilies: two}, want: two, policy: single, errs: []string{
+			`spec.ipFamilyPolicy: Invalid value: "SingleStack": must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified`,
+		}},
+		"released by mistake": {
+			cluster: two, spec: corev1.ServiceSpec{IPFamilyPolicy: ptr.To(require), IPFamilies: one, ClusterIPs: []string{"10.0.0.1"}},
+			old:  &corev1.ServiceSpec{IPFamilyPolicy: ptr.To(require), ClusterIPs: []string{"10.0.0.1", "fd00::1"}, IPFamilies: two},
+			want: one, policy: require, errs: []string{
+				`spec.ipFamilyPolicy: Invalid value: "RequireDualStack": must be 'SingleStack' to release the secondary cluster IP`,
+				`spec.ipFamilyPolicy: Invalid value: "RequireDualStack": must be 'SingleStack' to release the secondary IP family`,
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &corev1.Service{Spec: test.spec}
+			var old *corev1.Service
+			if test.old != nil {
+				old = &corev1.Service{Spec: *test.old}
+			}
+			inferFamilies(s, old, test.cluster)
+			if diff := cmp.Diff(test.want, s.Spec.IPFamilies); diff != "" || *s.Spec.IPFamilyPolicy != test.policy {
+				t.Error(diff, *s.Spec.IPFamilyPolicy)
+			}
+			if diff := cmp.Diff(test.errs, lines(checkFamilies(s, old, test.cluster))); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 
@@ -99,7 +208,7 @@ func TestServiceStatus(t *testing.T) {
 		want []string
 	}{
 		"right":    {kind: "LoadBalancer", in: corev1.LoadBalancerIngress{IP: "1.2.3.4", IPMode: vip}},
-		"type":     {kind: "NodePort", in: corev1.LoadBalancerIngress{IP: "1.2.3.4", IPMode: vip}, want: []string{"status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is LoadBalancer"}},
+		"type":     {kind: "NodePort", in: corev1.LoadBalancerIngress{IP: "1.2.3.4", IPMode: vip}, want: []string{"status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"}},
 		"no mode":  {kind: "LoadBalancer", in: corev1.LoadBalancerIngress{IP: "1.2.3.4"}, want: []string{"status.loadBalancer.ingress[0].ipMode: Required value: must be specified when `ip` is set"}},
 		"no ip":    {kind: "LoadBalancer", in: corev1.LoadBalancerIngress{Hostname: "a.b", IPMode: vip}, want: []string{"status.loadBalancer.ingress[0].ipMode: Forbidden: may not be specified when `ip` is not set"}},
 		"mode":     {kind: "LoadBalancer", in: corev1.LoadBalancerIngress{IP: "1.2.3.4", IPMode: ptr.To(corev1.LoadBalancerIPMode("X"))}, want: []string{`status.loadBalancer.ingress[0].ipMode: Unsupported value: "X": supported values: "Proxy", "VIP"`}},

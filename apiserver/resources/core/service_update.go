@@ -23,6 +23,9 @@ func validateServiceUpdate(s, old *corev1.Service) field.ErrorList {
 		!ptr.Equal(s.Spec.LoadBalancerClass, old.Spec.LoadBalancerClass) {
 		errs = append(errs, field.Invalid(path.Child("loadBalancerClass"), s.Spec.LoadBalancerClass, fixed))
 	}
+	if needsHealthCheckPort(s) && needsHealthCheckPort(old) && s.Spec.HealthCheckNodePort != old.Spec.HealthCheckNodePort {
+		errs = append(errs, field.Forbidden(path.Child("healthCheckNodePort"), "field is immutable"))
+	}
 	return errs
 }
 
@@ -58,22 +61,24 @@ func changedFamilies(s, old *corev1.Service, path *field.Path) field.ErrorList {
 	if headless(s) || headless(old) {
 		return nil
 	}
-	at, has, had := path.Child("ipFamilies"), s.Spec.IPFamilies, old.Spec.IPFamilies
+	at, has, had := path.Child("ipFamilies").Index(0), s.Spec.IPFamilies, old.Spec.IPFamilies
 	var errs field.ErrorList
-	switch {
-	case len(has) == len(had):
+	if len(has) == len(had) {
 		for i := range had {
 			if has[i] != had[i] {
-				errs = append(errs, field.Invalid(at.Index(0), has, fixed))
+				errs = append(errs, field.Invalid(at, has, fixed))
 			}
 		}
 		return errs
-	case len(has) == 0:
-		return field.ErrorList{field.Invalid(at.Index(0), has, "primary ipFamily can not be unset")}
-	case len(had) > 0 && has[0] != had[0]:
-		errs = append(errs, field.Invalid(at.Index(0), has, fixed))
 	}
-	if len(has) == 1 && len(had) > 1 {
+	if len(had) > len(has) && len(s.Spec.ClusterIPs) == 0 {
+		errs = append(errs, field.Invalid(at, has, "primary ipFamily can not be unset"))
+	}
+	if len(had) > 0 && len(has) > 0 && has[0] != had[0] {
+		// Upstream shows the addresses here, not the families.
+		errs = append(errs, field.Invalid(at, s.Spec.ClusterIPs, fixed))
+	}
+	if len(had) > 1 && len(has) == 1 {
 		errs = append(errs, releasedSecond(s, "must be set to 'SingleStack' when releasing the secondary ipFamily", path)...)
 	}
 	return errs
@@ -90,7 +95,7 @@ func validateServiceStatus(s, old *corev1.Service) field.ErrorList {
 	var errs field.ErrorList
 	path := field.NewPath("status", "loadBalancer", "ingress")
 	if s.Spec.Type != corev1.ServiceTypeLoadBalancer && len(s.Status.LoadBalancer.Ingress) > 0 {
-		return field.ErrorList{field.Forbidden(path, "may only be used when `spec.type` is LoadBalancer")}
+		return field.ErrorList{field.Forbidden(path, "may only be used when `spec.type` is 'LoadBalancer'")}
 	}
 	var held []string
 	for _, in := range old.Status.LoadBalancer.Ingress {

@@ -12,32 +12,27 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	netutils "k8s.io/utils/net"
 
+	"github.com/strake-io/strake/apiserver/allocator"
 	"github.com/strake-io/strake/apiserver/resources/rules"
 )
 
 const (
-	kubeletPort        = 10250
 	maxAffinitySeconds = 86400
 	onlyLoadBalancer   = "may only be used when `type` is 'LoadBalancer'"
 )
 
-// validateService checks a service; old is what it was, nil where it is new: addresses
-// that it has already are not held against it.
+// validateService checks a service that has passed validateChoice; old is what it was,
+// nil where it is new: addresses that it has already are not held against it.
 func validateService(s, old *corev1.Service) field.ErrorList {
 	var held corev1.ServiceSpec
 	if old != nil {
 		held = old.Spec
 	}
 	path := field.NewPath("spec")
-	// Upstream chooses addresses before it looks at anything else.
-	if bad := validateClusterIPs(s, held.ClusterIPs, path); len(bad) > 0 && s.Spec.Type != corev1.ServiceTypeExternalName {
-		return bad
-	}
 	errs := validateServiceType(s, path)
 	errs = append(errs, validateServicePorts(s, path)...)
 	errs = append(errs, rules.Labels(s.Spec.Selector, path.Child("selector"))...)
 	errs = append(errs, validateAffinity(s, path)...)
-	errs = append(errs, validateClusterIPs(s, held.ClusterIPs, path)...)
 	errs = append(errs, validateTraffic(s, path)...)
 	errs = append(errs, validateLoadBalancer(s, held.LoadBalancerSourceRanges, path)...)
 	for i, ip := range s.Spec.ExternalIPs {
@@ -51,6 +46,42 @@ func validateService(s, old *corev1.Service) field.ErrorList {
 	return errs
 }
 
+// validateChoice checks what addresses and ports are chosen by. Upstream chooses before
+// it looks at anything else of a service, and so these errors come alone.
+func (p *servicePools) validateChoice(s, old *corev1.Service) field.ErrorList {
+	var held []string
+	if old != nil {
+		held = old.Spec.ClusterIPs
+	}
+	if bad := validateClusterIPs(s, held, field.NewPath("spec")); len(bad) > 0 {
+		return bad
+	}
+	if bad := checkFamilies(s, old, p.families()); len(bad) > 0 {
+		return bad
+	}
+	if old == nil && needsNodePort(s) {
+		return sharedNodePorts(s)
+	}
+	return nil
+}
+
+// sharedNodePorts refuses one node port for several ports of a new service; for several
+// protocols of one port it is fine.
+func sharedNodePorts(s *corev1.Service) field.ErrorList {
+	taken := map[int32]int32{} // node port → port
+	for i, p := range s.Spec.Ports {
+		if p.NodePort == 0 {
+			continue
+		}
+		if of, is := taken[p.NodePort]; is && of != p.Port {
+			at := field.NewPath("spec", "ports").Index(i).Child("nodePort")
+			return field.ErrorList{field.Invalid(at, p.NodePort, allocator.ErrPortTaken.Error())}
+		}
+		taken[p.NodePort] = p.Port
+	}
+	return nil
+}
+
 func validateServiceType(s *corev1.Service, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if len(s.Spec.Ports) == 0 && !headless(s) && s.Spec.Type != corev1.ServiceTypeExternalName {
@@ -59,11 +90,6 @@ func validateServiceType(s *corev1.Service, path *field.Path) field.ErrorList {
 	none := path.Child("clusterIPs").Index(0)
 	switch s.Spec.Type {
 	case corev1.ServiceTypeLoadBalancer:
-		for i, p := range s.Spec.Ports {
-			if p.Port == kubeletPort {
-				errs = append(errs, field.Invalid(path.Child("ports").Index(i), p.Port, fmt.Sprintf("may not expose port %v externally since it is used by kubelet", kubeletPort)))
-			}
-		}
 		if headless(s) {
 			errs = append(errs, field.Invalid(none, corev1.ClusterIPNone, "may not be set to 'None' for LoadBalancer services"))
 		}
@@ -134,8 +160,8 @@ func validateServicePorts(s *corev1.Service, path *field.Path) field.ErrorList {
 		if p.NodePort == 0 {
 			continue
 		}
-		if !needsNodePort(s) {
-			errs = append(errs, field.Forbidden(at.Child("nodePort"), fmt.Sprintf("may not be used when `type` is '%s'", s.Spec.Type)))
+		if s.Spec.Type == corev1.ServiceTypeClusterIP {
+			errs = append(errs, field.Forbidden(at.Child("nodePort"), "may not be used when `type` is 'ClusterIP'"))
 			continue
 		}
 		id = numbered{p.Protocol, p.NodePort}
@@ -251,7 +277,7 @@ func validateTraffic(s *corev1.Service, path *field.Path) field.ErrorList {
 	if p := s.Spec.InternalTrafficPolicy; p != nil {
 		errs = append(errs, rules.OneOf(*p, path.Child("internalTrafficPolicy"),
 			corev1.ServiceInternalTrafficPolicyCluster, corev1.ServiceInternalTrafficPolicyLocal)...)
-	} else if s.Spec.Type != corev1.ServiceTypeExternalName {
+	} else if s.Spec.Type == corev1.ServiceTypeClusterIP || needsNodePort(s) {
 		errs = append(errs, field.Required(path.Child("internalTrafficPolicy"), ""))
 	}
 	if d := s.Spec.TrafficDistribution; d != nil {

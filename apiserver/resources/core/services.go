@@ -26,15 +26,20 @@ func services(cfg Config) *resource.Resource {
 		NewList: func() runtime.Object { return &corev1.ServiceList{} },
 		Strategy: resource.Strategy{
 			Default:          func(obj runtime.Object) { defaultService(obj.(*corev1.Service)) },
-			PrepareForCreate: func(_ resource.Request, obj runtime.Object) { prepareServiceCreate(obj.(*corev1.Service)) },
+			PrepareForCreate: func(_ resource.Request, obj runtime.Object) { pools.prepareCreate(obj.(*corev1.Service)) },
 			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
-				prepareServiceUpdate(obj.(*corev1.Service), old.(*corev1.Service))
+				pools.prepareUpdate(obj.(*corev1.Service), old.(*corev1.Service))
 			},
-			Validate: func(obj runtime.Object) field.ErrorList { return validateService(obj.(*corev1.Service), nil) },
+			Validate: func(obj runtime.Object) field.ErrorList {
+				s := obj.(*corev1.Service)
+				if bad := pools.validateChoice(s, nil); len(bad) > 0 {
+					return bad
+				}
+				return validateService(s, nil)
+			},
 			ValidateChange: func(obj, old runtime.Object) field.ErrorList {
 				s, was := obj.(*corev1.Service), old.(*corev1.Service)
-				// Upstream chooses addresses before it looks at anything else.
-				if bad := validateClusterIPs(s, was.Spec.ClusterIPs, field.NewPath("spec")); len(bad) > 0 && s.Spec.Type != corev1.ServiceTypeExternalName {
+				if bad := pools.validateChoice(s, was); len(bad) > 0 {
 					return bad
 				}
 				return append(validateServiceUpdate(s, was), validateService(s, was)...)

@@ -89,7 +89,7 @@ func TestValidateService(t *testing.T) {
 		defaultService(s)
 		return s
 	}
-	if errs := validateService(valid(), nil); len(errs) > 0 {
+	if errs := services(Config{}).Validate(valid()); len(errs) > 0 {
 		t.Fatalf("a good service: %v", errs)
 	}
 	for name, test := range map[string]struct {
@@ -116,7 +116,7 @@ func TestValidateService(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := valid()
 			test.change(&s.Spec)
-			if diff := cmp.Diff(test.want, lines(validateService(s, nil))); diff != "" {
+			if diff := cmp.Diff(test.want, lines(services(Config{}).Validate(s))); diff != "" {
 				t.Errorf("errors (-want +got):\n%s", diff)
 			}
 		})
@@ -129,7 +129,7 @@ func TestValidateService(t *testing.T) {
 	}
 	// A client that sends its manifest again does not lose what was allocated.
 	again := valid()
-	prepareServiceUpdate(again, old)
+	new(servicePools).prepareUpdate(again, old)
 	if again.Spec.ClusterIP != "10.0.0.1" || len(lines(validateServiceUpdate(again, old))) > 0 {
 		t.Errorf("the manifest sent again: %+v", again.Spec)
 	}
