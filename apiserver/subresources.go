@@ -70,13 +70,10 @@ func (x *exchange) createBelow() error {
 		return err
 	}
 	if accessor, err := meta.Accessor(obj); err == nil {
-		if name := accessor.GetName(); name != "" && name != x.info.Name {
-			return apierrors.NewBadRequest("the name of the object (" + name + ") does not match the name on the URL (" + x.info.Name + ")")
-		}
 		if ns := accessor.GetNamespace(); x.resource.Namespaced && ns != "" && ns != x.namespace() {
 			return registry.NamespaceMismatch()
 		}
-		accessor.SetName(x.info.Name)
+		// Whether it must have the name in the URL is for the sub-resource to say.
 		accessor.SetNamespace(x.namespace())
 	}
 	write := x.write("create", opts)

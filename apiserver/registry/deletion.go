@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/ptr"
 
 	"github.com/strake-io/strake/apiserver/resource"
 )
@@ -35,7 +36,7 @@ func decideDeletion(res *resource.Resource, old runtime.Object, opts *metav1.Del
 	switch {
 	case first && graceful:
 		grace = max(res.GracePeriod(old, opts), 0)
-	case !first && graceful && obj.GetDeletionGracePeriodSeconds() != nil:
+	case !first && graceful && ptr.Deref(obj.GetDeletionGracePeriodSeconds(), 0) > 0:
 		given := *obj.GetDeletionGracePeriodSeconds()
 		if opts.GracePeriodSeconds == nil || *opts.GracePeriodSeconds >= given {
 			return deletion{}, nil
@@ -60,6 +61,7 @@ func decideDeletion(res *resource.Resource, old runtime.Object, opts *metav1.Del
 		if graceful {
 			if first {
 				obj.SetDeletionTimestamp(&metav1.Time{Time: now.Truncate(time.Second)})
+				bumpGeneration(obj)
 			}
 			obj.SetDeletionGracePeriodSeconds(&grace)
 		}
@@ -70,9 +72,7 @@ func decideDeletion(res *resource.Resource, old runtime.Object, opts *metav1.Del
 		end := metav1.NewTime(now.Add(time.Duration(grace) * time.Second).Truncate(time.Second))
 		obj.SetDeletionTimestamp(&end)
 		obj.SetDeletionGracePeriodSeconds(&grace)
-		if obj.GetGeneration() > 0 {
-			obj.SetGeneration(obj.GetGeneration() + 1)
-		}
+		bumpGeneration(obj)
 	case !changed && !shortened:
 		return deletion{}, nil
 	}
@@ -80,6 +80,13 @@ func decideDeletion(res *resource.Resource, old runtime.Object, opts *metav1.Del
 		res.PrepareForDelete(next)
 	}
 	return deletion{next: next}, nil
+}
+
+// bumpGeneration counts the wish that an object be gone as one of its generations.
+func bumpGeneration(obj metav1.Object) {
+	if obj.GetGeneration() > 0 {
+		obj.SetGeneration(obj.GetGeneration() + 1)
+	}
 }
 
 // deletionFinalizers are the object's finalizers with those of the garbage

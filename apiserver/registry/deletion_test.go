@@ -27,7 +27,7 @@ func TestDecideDeletion(t *testing.T) {
 	}}}
 	plain := &resource.Resource{}
 	held := &resource.Resource{Strategy: resource.Strategy{Held: func(runtime.Object) bool { return true }}}
-	foreground, background := metav1.DeletePropagationForeground, metav1.DeletePropagationBackground
+	foreground, background, orphan := metav1.DeletePropagationForeground, metav1.DeletePropagationBackground, metav1.DeletePropagationOrphan
 
 	tests := []struct {
 		name   string
@@ -45,7 +45,8 @@ func TestDecideDeletion(t *testing.T) {
 			&metav1.ObjectMeta{DeletionTimestamp: in(0), DeletionGracePeriodSeconds: n(0)}},
 		{"a grace period", graceful, metav1.ObjectMeta{}, metav1.DeleteOptions{}, false,
 			&metav1.ObjectMeta{DeletionTimestamp: in(30), DeletionGracePeriodSeconds: n(30)}},
-		{"none wanted", graceful, metav1.ObjectMeta{}, metav1.DeleteOptions{GracePeriodSeconds: n(0)}, true, nil},
+		{"none wanted", graceful, metav1.ObjectMeta{Generation: 1}, metav1.DeleteOptions{GracePeriodSeconds: n(0)}, true,
+			&metav1.ObjectMeta{Generation: 2, DeletionTimestamp: in(0), DeletionGracePeriodSeconds: n(0)}},
 		{"a longer one, later", graceful, metav1.ObjectMeta{DeletionTimestamp: in(20), DeletionGracePeriodSeconds: n(30)}, metav1.DeleteOptions{GracePeriodSeconds: n(60)}, false, nil},
 		{"none given, later", graceful, metav1.ObjectMeta{DeletionTimestamp: in(20), DeletionGracePeriodSeconds: n(30)}, metav1.DeleteOptions{}, false, nil},
 		{"a shorter one, later", graceful, metav1.ObjectMeta{DeletionTimestamp: in(20), DeletionGracePeriodSeconds: n(30)}, metav1.DeleteOptions{GracePeriodSeconds: n(25)}, false,
@@ -57,6 +58,9 @@ func TestDecideDeletion(t *testing.T) {
 			&metav1.ObjectMeta{Finalizers: []string{"a/b"}, DeletionTimestamp: in(0), DeletionGracePeriodSeconds: n(0)}},
 		{"dependents first", plain, metav1.ObjectMeta{}, metav1.DeleteOptions{PropagationPolicy: &foreground}, false,
 			&metav1.ObjectMeta{Finalizers: []string{"foregroundDeletion"}, DeletionTimestamp: in(0), DeletionGracePeriodSeconds: n(0)}},
+		{"other dependents, when it is over", graceful, metav1.ObjectMeta{Finalizers: []string{"foregroundDeletion"}, DeletionTimestamp: in(0), DeletionGracePeriodSeconds: n(0)},
+			metav1.DeleteOptions{PropagationPolicy: &orphan}, false,
+			&metav1.ObjectMeta{Finalizers: []string{"orphan"}, DeletionTimestamp: in(0), DeletionGracePeriodSeconds: n(0)}},
 		{"not any more", plain, metav1.ObjectMeta{Finalizers: []string{"foregroundDeletion"}, DeletionTimestamp: in(0), DeletionGracePeriodSeconds: n(0)}, metav1.DeleteOptions{PropagationPolicy: &background}, true, nil},
 	}
 	for _, test := range tests {

@@ -36,9 +36,6 @@ func bindPod(ctx context.Context, req resource.Request, obj runtime.Object, obje
 	if !ok {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("not a Binding object: %#v", obj))
 	}
-	if req.Name == "" {
-		req.Name = binding.Name
-	}
 	if binding.Name != req.Name {
 		return nil, apierrors.NewBadRequest("name in URL does not match name in Binding object")
 	}
@@ -56,7 +53,11 @@ func Bind(ctx context.Context, req resource.Request, binding *corev1.Binding, ob
 		return errs.ToAggregate()
 	}
 	_, err := objects.Update(ctx, req, podResource, req.Namespace, req.Name, func(obj runtime.Object) error {
-		if err := assign(obj.(*corev1.Pod), binding, metav1.Now()); err != nil {
+		pod := obj.(*corev1.Pod)
+		if err := isMeant(pod, binding); err != nil {
+			return apierrors.NewConflict(podResource, req.Name, err)
+		}
+		if err := assign(pod, binding, metav1.Now()); err != nil {
 			return apierrors.NewConflict(schema.GroupResource{Resource: "pods/binding"}, req.Name, err)
 		}
 		return nil
@@ -85,13 +86,25 @@ func validateBinding(b *corev1.Binding) field.ErrorList {
 	return errs
 }
 
+// isMeant says whether a binding is for this pod, or for another of the name or for
+// what it was.
+func isMeant(pod *corev1.Pod, binding *corev1.Binding) error {
+	refuse := func(of string, given, is any) error {
+		return fmt.Errorf("StorageError: invalid object, Code: 4, Key: /registry/pods/%s/%s, ResourceVersion: 0, AdditionalErrorMsg: "+
+			"Precondition failed: %s in precondition: %v, %s in object meta: %v", pod.Namespace, pod.Name, of, given, of, is)
+	}
+	switch {
+	case binding.UID != "" && binding.UID != pod.UID:
+		return refuse("UID", binding.UID, pod.UID)
+	case binding.ResourceVersion != "" && binding.ResourceVersion != pod.ResourceVersion:
+		return refuse("ResourceVersion", binding.ResourceVersion, pod.ResourceVersion)
+	}
+	return nil
+}
+
 // assign changes a pod as a binding says, or says why it may not.
 func assign(pod *corev1.Pod, binding *corev1.Binding, now metav1.Time) error {
 	switch {
-	case binding.UID != "" && binding.UID != pod.UID:
-		return fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", binding.UID, pod.UID)
-	case binding.ResourceVersion != "" && binding.ResourceVersion != pod.ResourceVersion:
-		return fmt.Errorf("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", binding.ResourceVersion, pod.ResourceVersion)
 	case pod.DeletionTimestamp != nil:
 		return fmt.Errorf("pod %s is being deleted, cannot be assigned to a host", pod.Name)
 	case pod.Spec.NodeName != "":
@@ -108,9 +121,6 @@ func assign(pod *corev1.Pod, binding *corev1.Binding, now metav1.Time) error {
 		pod.Annotations[k] = v
 	}
 	for k, v := range binding.Labels {
-		if _, has := pod.Labels[k]; has {
-			continue
-		}
 		if pod.Labels == nil {
 			pod.Labels = map[string]string{}
 		}

@@ -30,7 +30,7 @@ func evictPod(ctx context.Context, req resource.Request, obj runtime.Object, obj
 	if !ok {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("not a Eviction object: %T", obj))
 	}
-	if eviction.Name != "" && eviction.Name != req.Name {
+	if eviction.Name != req.Name {
 		return nil, apierrors.NewBadRequest("name in URL does not match name in Eviction object")
 	}
 	opts := eviction.DeleteOptions.DeepCopy()
@@ -110,8 +110,7 @@ func (e evicting) delete(ctx context.Context, decided *corev1.Pod, exactly bool)
 			}
 			setCondition(&pod.Status, corev1.PodCondition{
 				Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue,
-				ObservedGeneration: pod.Generation, LastTransitionTime: metav1.Now(),
-				Reason: "EvictionByEvictionAPI", Message: "Eviction API: evicting",
+				LastTransitionTime: metav1.Now(), Reason: "EvictionByEvictionAPI", Message: "Eviction API: evicting",
 			})
 			return nil
 		})
