@@ -77,6 +77,8 @@ func TestOverTLS(t *testing.T) {
 		{"weak", "/apis/apps/v1/namespaces/default/deployments/d/scale", 403, `deployments.apps "d" is forbidden: User "alice" cannot get resource "deployments/scale" in API group "apps" in the namespace "default"`},
 		{"secret", "/api/v1/pods", 200, ""},
 		{"secret", "/metrics", 200, ""},
+		{"secret", "/metrics/slis", 200, ""},
+		{"secret", "/metrics/x", 404, ""},
 		{"secret", "/nothing", 404, ""},
 		{"secret", "/apis/none/v1/x", 404, ""},
 	} {

@@ -53,7 +53,7 @@ func (s *Server) healthHandler(name string, live bool) http.Handler {
 				http.Error(w, "404 page not found", http.StatusNotFound)
 				return
 			}
-			if err := checks[i].Check(ctx); err != nil {
+			if err := s.check(ctx, name, checks[i]); err != nil {
 				s.config.Logger.Info("A health check failed", "check", one, "error", err.Error())
 				http.Error(w, "internal server error: reason withheld", http.StatusInternalServerError)
 				return
@@ -65,6 +65,13 @@ func (s *Server) healthHandler(name string, live bool) http.Handler {
 	})
 }
 
+// check asks one check of "healthz", "livez" or "readyz".
+func (s *Server) check(ctx context.Context, kind string, c Check) error {
+	err := c.Check(ctx)
+	s.metrics.slis.observe(kind, c.Name, err)
+	return err
+}
+
 func (s *Server) answerAll(ctx context.Context, w http.ResponseWriter, r *http.Request, name string, checks []Check) {
 	query := r.URL.Query()
 	var report strings.Builder
@@ -74,7 +81,7 @@ func (s *Server) answerAll(ctx context.Context, w http.ResponseWriter, r *http.R
 			fmt.Fprintf(&report, "[+]%s excluded: ok\n", c.Name)
 			continue
 		}
-		if err := c.Check(ctx); err != nil {
+		if err := s.check(ctx, name, c); err != nil {
 			// Who may see this need not see what is behind it.
 			fmt.Fprintf(&report, "[-]%s failed: reason withheld\n", c.Name)
 			s.config.Logger.Info("A health check failed", "check", c.Name, "error", err.Error())

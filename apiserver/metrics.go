@@ -19,6 +19,7 @@ type metrics struct {
 	inFlight    *prometheus.GaugeVec
 	longRunning *prometheus.GaugeVec
 	watchEvents *prometheus.CounterVec
+	slis        *slis
 }
 
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
@@ -33,6 +34,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		registerer: registerer,
 		gatherer:   gatherer,
+		slis:       newSLIs(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "apiserver_request_total", Help: "Requests served, by their kind and outcome.",
 		}, append(where[:7:7], "dry_run", "code")),

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"k8s.io/apimachinery/pkg/version"
 
 	"github.com/strake-io/strake/apiserver/codec"
@@ -59,7 +58,7 @@ func (s *Server) nonResourceHandlers() map[string]http.Handler {
 		"livez":   s.healthHandler("livez", true),
 		"readyz":  s.healthHandler("readyz", false),
 		"version": http.HandlerFunc(s.serveVersion),
-		"metrics": promhttp.HandlerFor(s.metrics.gatherer, promhttp.HandlerOpts{}),
+		"metrics": s.metricsHandler(),
 		"":        http.HandlerFunc(s.serveRoot),
 	}
 	maps.Copy(handlers, s.config.Paths)
@@ -94,9 +93,15 @@ func (s *Server) serveRoot(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	paths := append(documents.Paths(), "/healthz", "/livez", "/metrics", "/readyz", "/version")
+	paths := append(documents.Paths(), "/apis/", "/healthz", "/livez", "/metrics", "/metrics/slis", "/readyz", "/version")
+	for _, c := range s.checks() {
+		paths = append(paths, "/readyz/"+c.Name)
+		if c.Live {
+			paths = append(paths, "/healthz/"+c.Name, "/livez/"+c.Name)
+		}
+	}
 	if s.config.OpenAPI != nil {
-		paths = append(paths, "/openapi/v2", "/openapi/v3")
+		paths = append(paths, "/openapi/v2", "/openapi/v3", "/openapi/v3/")
 	}
 	sortStrings(paths)
 	writeJSON(w, struct {

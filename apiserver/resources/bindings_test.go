@@ -9,6 +9,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 func TestBindings(t *testing.T) {
@@ -59,15 +60,27 @@ func TestBindings(t *testing.T) {
 	}
 }
 
-// An eviction names the pod that its URL names.
-func TestEvictionNamesItsPod(t *testing.T) {
+// What an eviction says must be about the pod that its URL names.
+func TestEvictionsRefused(t *testing.T) {
 	client := serve(t)
 	evictable(t, client, "p", corev1.PodRunning, true)
-	for _, name := range []string{"", "q"} {
+	const other = "name in URL does not match name in Eviction object"
+	policy := metav1.DeletionPropagation("x")
+	for _, test := range []struct {
+		name string
+		opts *metav1.DeleteOptions
+		want string
+	}{
+		{"", nil, other},
+		{"q", nil, other},
+		{"p", &metav1.DeleteOptions{PropagationPolicy: &policy}, `DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "x": supported values: "Foreground", "Background", "Orphan", "nil"`},
+		{"p", &metav1.DeleteOptions{DryRun: []string{"x"}}, `DeleteOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["x"]: supported values: "All"`},
+		{"p", &metav1.DeleteOptions{IgnoreStoreReadErrorWithClusterBreakingPotential: ptr.To(true)}, `Eviction.policy "p" is invalid: deleteOptions.ignoreStoreReadErrorWithClusterBreakingPotential: Invalid value: true: can not be set for pod eviction, try after removing the option`},
+	} {
 		err := client.CoreV1().RESTClient().Post().Namespace("default").Resource("pods").Name("p").SubResource("eviction").
-			Body(&policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: name}}).Do(t.Context()).Error()
-		if want := "name in URL does not match name in Eviction object"; err == nil || err.Error() != want {
-			t.Errorf("%q: %v, want %s", name, err, want)
+			Body(&policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: test.name}, DeleteOptions: test.opts}).Do(t.Context()).Error()
+		if err == nil || err.Error() != test.want {
+			t.Errorf("%q, %+v: %v, want %s", test.name, test.opts, err, test.want)
 		}
 	}
 }

@@ -65,7 +65,7 @@ func namespaces() *resource.Resource {
 		},
 		SelectableFields: func(obj runtime.Object) fields.Set {
 			ns := obj.(*corev1.Namespace)
-			return fields.Set{"status.phase": string(ns.Status.Phase), "name": ns.Name}
+			return fields.Set{"status.phase": string(ns.Status.Phase)}
 		},
 		Subresources: []resource.Subresource{
 			{Name: "finalize", Verbs: []string{"update"}, View: &resource.View{

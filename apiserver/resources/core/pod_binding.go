@@ -24,7 +24,9 @@ func bindings() *resource.Resource {
 		New:   func() runtime.Object { return &corev1.Binding{} },
 		Verbs: []string{"create"},
 		Create: func(ctx context.Context, req resource.Request, obj runtime.Object, objects resource.Objects) (runtime.Object, error) {
-			req.Name = obj.(*corev1.Binding).Name
+			if req.Name = obj.(*corev1.Binding).Name; req.Name == "" {
+				return nil, apierrors.NewBadRequest("Name parameter required.")
+			}
 			return bindPod(ctx, req, obj, objects)
 		},
 	}

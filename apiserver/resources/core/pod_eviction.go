@@ -9,7 +9,10 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
 	"github.com/strake-io/strake/apiserver/resource"
@@ -37,6 +40,9 @@ func evictPod(ctx context.Context, req resource.Request, obj runtime.Object, obj
 	if opts == nil {
 		opts = &metav1.DeleteOptions{}
 	}
+	if err := checkEvictionOptions(req.Name, opts); err != nil {
+		return nil, err
+	}
 	if len(opts.DryRun) > 0 {
 		req.DryRun = true
 	} else if req.DryRun {
@@ -47,6 +53,21 @@ func evictPod(ctx context.Context, req resource.Request, obj runtime.Object, obj
 		return nil, err
 	}
 	return created(), nil
+}
+
+// checkEvictionOptions refuses options that no deletion takes, and that to delete what
+// cannot be read, which an eviction has to read.
+func checkEvictionOptions(name string, opts *metav1.DeleteOptions) error {
+	if ptr.Deref(opts.IgnoreStoreReadErrorWithClusterBreakingPotential, false) {
+		at := field.NewPath("deleteOptions", "ignoreStoreReadErrorWithClusterBreakingPotential")
+		return apierrors.NewInvalid(evictionGVK.GroupKind(), name, field.ErrorList{
+			field.Invalid(at, true, "can not be set for pod eviction, try after removing the option"),
+		})
+	}
+	if errs := validation.ValidateDeleteOptions(opts); len(errs) > 0 {
+		return apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "DeleteOptions"}, "", errs)
+	}
+	return nil
 }
 
 // evicting is one eviction.
