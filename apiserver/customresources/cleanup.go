@@ -30,7 +30,11 @@ const (
 // then. It runs beside the manager, which hears of its end.
 func (m *Manager) clean(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) {
 	m.cleaners.Go(func() {
-		if err := m.cleanUp(ctx, crd.DeepCopy()); err != nil && ctx.Err() == nil {
+		over, err := m.cleanUp(ctx, crd.DeepCopy())
+		if over {
+			return // the manager hears of it by the watch
+		}
+		if err != nil && ctx.Err() == nil {
 			m.config.Logger.Error(err, "Could not delete the objects of a custom resource definition", "name", crd.Name)
 			select {
 			case <-ctx.Done():
@@ -44,24 +48,25 @@ func (m *Manager) clean(ctx context.Context, crd *apiextensionsv1.CustomResource
 	})
 }
 
-func (m *Manager) cleanUp(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) error {
-	crd, err := m.report(ctx, crd, condition(apiextensionsv1.ConditionTrue, "InstanceDeletionInProgress", "CustomResource deletion is in progress"))
+// cleanUp is over once the definition is let go; else it has to be tried again.
+func (m *Manager) cleanUp(ctx context.Context, crd *apiextensionsv1.CustomResourceDefinition) (over bool, err error) {
+	crd, err = m.report(ctx, crd, condition(apiextensionsv1.ConditionTrue, "InstanceDeletionInProgress", "CustomResource deletion is in progress"))
 	if err != nil || crd == nil {
-		return err
+		return false, err
 	}
 	done := condition(apiextensionsv1.ConditionFalse, "NeverEstablished", "resource was never established")
 	if established(crd) {
 		var failure error
 		if done, failure = m.deleteObjects(ctx, crd); failure != nil {
 			if _, err := m.report(ctx, crd, done); err != nil {
-				return err
+				return false, err
 			}
-			return failure
+			return false, failure
 		}
 	}
 	crd.Finalizers = slices.DeleteFunc(slices.Clone(crd.Finalizers), func(f string) bool { return f == apiextensionsv1.CustomResourceCleanupFinalizer })
-	_, err = m.report(ctx, crd, done)
-	return err
+	released, err := m.report(ctx, crd, done)
+	return released != nil, err
 }
 
 func condition(status apiextensionsv1.ConditionStatus, reason, message string) apiextensionsv1.CustomResourceDefinitionCondition {

@@ -136,9 +136,14 @@ func (m *Manager) follow(ctx context.Context, source cache.ListerWatcherWithCont
 		return err
 	}
 	m.crds = map[string]*apiextensionsv1.CustomResourceDefinition{}
+	here := map[string]bool{}
 	for _, obj := range items {
 		m.see(watch.Added, obj)
+		if accessor, err := meta.Accessor(obj); err == nil {
+			here[string(accessor.GetUID())] = true
+		}
 	}
+	maps.DeleteFunc(m.cleaning, func(uid string, _ bool) bool { return !here[uid] })
 	version, err := meta.NewAccessor().ResourceVersion(list)
 	if err != nil {
 		return err
@@ -206,6 +211,7 @@ func (m *Manager) see(event watch.EventType, obj runtime.Object) {
 	case watch.Deleted:
 		delete(m.crds, crd.Name)
 		delete(m.structures, string(crd.UID))
+		delete(m.cleaning, string(crd.UID))
 		// Its names are free.
 		m.changeGroup(crd.Spec.Group)
 	}
