@@ -111,7 +111,10 @@ func (c *ControlPlane) assembleServer() error {
 	}
 	c.config.Authenticator = authn.WithTokens(c.tokens, c.config.Authenticator)
 	c.roles = rbac.New()
-	c.nodes = node.New(bootstrap.Rules("system:node"), bootstrap.Rules("system:node-proxier"))
+	c.nodes = node.New(node.Config{
+		Rules: bootstrap.Rules("system:node"), Proxy: bootstrap.Rules("system:node-proxier"),
+		Now: node.ReadFrom(func() node.Reader { return c.server }),
+	})
 	nodesFirst, roles := authz.Named("node", c.nodes), authz.Named("rbac", c.roles)
 	if c.config.Authorizer == nil {
 		c.config.Authorizer = authz.Chain(authz.System(), nodesFirst, roles)

@@ -2,6 +2,7 @@ package strake
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -114,6 +115,41 @@ func identities(t *testing.T, host authorizer.Authorizer) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
+}
+
+// A node may read what a pod of its refers to from the moment at which it can see the
+// pod.
+func TestNodesReadAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plane, err := NewControlPlane(ControlPlaneConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := background(t, plane.Run, plane.Ready())
+		defer stop()
+		node, err := kubernetes.NewForConfig(plane.RESTConfig(&user.DefaultInfo{Name: "system:node:n1", Groups: []string{user.NodesGroup, user.AllAuthenticated}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, admin := t.Context(), plane.Client().CoreV1()
+		synctest.Wait() // until the namespace has its service account
+		for i := range 100 {
+			name := fmt.Sprintf("p%d", i)
+			if _, err := admin.ConfigMaps("default").Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.PodSpec{
+				NodeName: "n1", Containers: []corev1.Container{{Name: "c", Image: "i"}},
+				Volumes: []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: name}}}}},
+			}}
+			if _, err := admin.Pods("default").Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := node.CoreV1().ConfigMaps("default").Get(ctx, name, metav1.GetOptions{}); err != nil {
+				t.Fatalf("the node of pod %d: %v", i, err)
+			}
+		}
+	})
 }
 
 // The config map by which a controller manager cleans up unused tokens is there, and

@@ -33,11 +33,7 @@ func (n *Authorizer) Follow(factory informers.SharedInformerFactory) (synced []<
 		{factory.Resource().V1().ResourceSlices().Informer(), handler(
 			func(old, now *resourcev1.ResourceSlice) bool { return old.UID == now.UID }, // its node does not change
 			func(s *resourcev1.ResourceSlice, gone bool) {
-				node := ""
-				if s.Spec.NodeName != nil {
-					node = *s.Spec.NodeName
-				}
-				x.own(object{slice, "", s.Name}, node, gone)
+				x.own(object{slice, "", s.Name}, ptr.Deref(s.Spec.NodeName, ""), gone)
 			})},
 		{factory.Certificates().V1().PodCertificateRequests().Informer(), handler(
 			func(old, now *certificatesv1.PodCertificateRequest) bool { return old.UID == now.UID }, // its spec does not change

@@ -123,7 +123,18 @@ func (x *index) putVolume(name string, bound *boundVolume) {
 func (x *index) reaches(node string, what object) bool {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	counts := x.nodes[node]
+	return x.reached(x.nodes[node], what)
+}
+
+// reachedBy says whether one of the objects leads to another.
+func (x *index) reachedBy(counts map[object]int, what object) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.reached(counts, what)
+}
+
+// reached needs mu: what is counted, and what that reaches over volumes.
+func (x *index) reached(counts map[object]int, what object) bool {
 	if counts[what] > 0 {
 		return true
 	}

@@ -43,18 +43,30 @@ func Identity(who user.Info) (name string, ok bool) {
 	return name, true
 }
 
+// Config of an [Authorizer].
+type Config struct {
+	// Rules are what every node may do with resources that are not looked at one by
+	// one.
+	Rules []rbacv1.PolicyRule
+	// Proxy are the rules of the service proxy, for nodes that share a credential.
+	Proxy []rbacv1.PolicyRule
+	// Now is asked before a node is refused for lack of a relationship, since what
+	// [Authorizer.Follow] has been told may be a moment older than what the node
+	// has. nil means that nobody is asked.
+	Now Now
+}
+
 // Authorizer allows or has no opinion. All methods are safe for concurrent use.
 type Authorizer struct {
 	rules  []rbacv1.PolicyRule
 	shared []rbacv1.PolicyRule
 	index  *index
+	now    Now
 }
 
-// New makes an authoriser that knows no pods yet. rules are what every node may do
-// with resources that are not looked at one by one; proxy those of the service proxy,
-// for nodes that share a credential.
-func New(rules, proxy []rbacv1.PolicyRule) *Authorizer {
-	return &Authorizer{rules: rules, shared: append(slices.Clone(rules), proxy...), index: newIndex()}
+// New makes an authoriser that knows no pods yet.
+func New(c Config) *Authorizer {
+	return &Authorizer{rules: c.Rules, shared: append(slices.Clone(c.Rules), c.Proxy...), index: newIndex(), now: c.Now}
 }
 
 // RulesFor implements authorizer.RuleResolver: what a node may do is no list.
@@ -70,7 +82,8 @@ type request struct {
 	authorizer.Attributes
 	node   string
 	shared bool
-	index  *index
+	// reaches says whether something of the node's refers to an object.
+	reaches func(object) bool
 }
 
 // verdict is what is decided: allowed, or why not.
@@ -84,7 +97,7 @@ var allowed = verdict{allow: true}
 func because(format string, args ...any) verdict { return verdict{why: fmt.Sprintf(format, args...)} }
 
 // Authorize allows or has no opinion, with upstream's reasons.
-func (n *Authorizer) Authorize(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
+func (n *Authorizer) Authorize(ctx context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
 	name, isNode := Identity(a.GetUser())
 	if !isNode {
 		return authorizer.DecisionNoOpinion, "", nil
@@ -92,7 +105,9 @@ func (n *Authorizer) Authorize(_ context.Context, a authorizer.Attributes) (auth
 	if name == "" {
 		return authorizer.DecisionNoOpinion, fmt.Sprintf("unknown node for user %q", a.GetUser().GetName()), nil
 	}
-	r := request{Attributes: a, node: name, shared: a.GetUser().GetName() == Shared, index: n.index}
+	r := request{Attributes: a, node: name, shared: a.GetUser().GetName() == Shared, reaches: func(what object) bool {
+		return n.index.reaches(name, what) || n.reachesNow(ctx, name, what)
+	}}
 	rules := n.rules
 	if r.shared {
 		rules = n.shared
@@ -164,7 +179,7 @@ func (r *request) related(k kind) verdict {
 	if r.GetName() == "" {
 		return because("No Object name found")
 	}
-	if r.shared || r.index.reaches(r.node, object{k, r.GetNamespace(), r.GetName()}) {
+	if r.shared || r.reaches(object{k, r.GetNamespace(), r.GetName()}) {
 		return allowed
 	}
 	return because("no relationship found between node '%s' and this object", r.node)

@@ -63,8 +63,10 @@ func TestAuthorize(t *testing.T) {
 		&resourcev1.ResourceSlice{ObjectMeta: named("", "slice"), Spec: resourcev1.ResourceSliceSpec{NodeName: ptr.To("n1")}},
 	)
 	factory := informers.NewSharedInformerFactory(client, 0)
-	n := New([]rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"services", "secrets"}, Verbs: []string{"get", "list", "watch"}}},
-		[]rbacv1.PolicyRule{{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: []string{"list"}}})
+	n := New(Config{
+		Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"services", "secrets"}, Verbs: []string{"get", "list", "watch"}}},
+		Proxy: []rbacv1.PolicyRule{{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: []string{"list"}}},
+	})
 	synced, err := n.Follow(factory)
 	if err != nil {
 		t.Fatal(err)
