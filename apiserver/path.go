@@ -432,10 +432,7 @@ func (x *exchange) write(verb string, opts writeOptions) registry.Write {
 		Subresource: x.info.Subresource, DryRun: opts.dryRun,
 	}
 	if x.sub != nil && x.sub.Connect != nil {
-		req.Query = x.query
-		if x.info.Tail != "" {
-			req.Path = "/" + x.info.Tail
-		}
+		req.Query, req.Path = x.query, x.connectPath()
 	}
 	return registry.Write{
 		Request:  req,
@@ -444,6 +441,19 @@ func (x *exchange) write(verb string, opts writeOptions) registry.Write {
 		Warn:     x.warn,
 		Annotate: x.annotate,
 	}
+}
+
+// connectPath is what follows the sub-resource in the path. A slash at its end counts:
+// directories of a web server have one, and its pages have not.
+func (x *exchange) connectPath() string {
+	path := ""
+	if x.info.Tail != "" {
+		path = "/" + x.info.Tail
+	}
+	if strings.HasSuffix(x.info.Path, "/") {
+		path += "/"
+	}
+	return path
 }
 
 // annotate takes what admission adds to the audit record of the request, which is

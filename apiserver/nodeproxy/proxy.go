@@ -28,7 +28,6 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apiproxy "k8s.io/apimachinery/pkg/util/proxy"
 	"k8s.io/streaming/pkg/httpstream"
 
 	"github.com/strake-io/strake/apiserver/resources/core"
@@ -140,9 +139,14 @@ func (k *kubelet) pass(w http.ResponseWriter, req *http.Request, upgrade bool) {
 	if k.to.Path == "/" && redirectToSlash(w, req) {
 		return
 	}
+	to := *k.url
+	var transport http.RoundTripper = k.transport
+	if k.to.Proxied {
+		to.RawQuery, transport = req.URL.RawQuery, browsing(k.transport, req, to.Path)
+	}
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
-			rewrite(r, k.url)
+			rewrite(r, &to)
 			if upgrade {
 				// Kubelets take streams by POST, whatever the client used.
 				if !isWebSocket(r.In) {
@@ -150,7 +154,7 @@ func (k *kubelet) pass(w http.ResponseWriter, req *http.Request, upgrade bool) {
 				}
 			}
 		},
-		Transport: k.transport,
+		Transport: transport,
 		ErrorLog:  log.New(logWriter{k.cfg.Logger}, "", 0),
 		ErrorHandler: func(w http.ResponseWriter, req *http.Request, err error) {
 			k.failed(w, req, err)
@@ -159,7 +163,7 @@ func (k *kubelet) pass(w http.ResponseWriter, req *http.Request, upgrade bool) {
 	if k.to.Flush || upgrade {
 		proxy.FlushInterval = -1
 	}
-	if strings.HasPrefix(k.to.Path, "/containerLogs/") {
+	if strings.HasPrefix(k.to.Path, "/containerLogs/") && !k.to.Proxied {
 		proxy.ModifyResponse = func(response *http.Response) error {
 			return logStatus(response)
 		}
@@ -222,14 +226,11 @@ func (p *Proxy) Forward(_ context.Context, to *url.URL) (http.Handler, error) {
 			DisableCompression: true,
 		}
 		defer transport.CloseIdleConnections()
-		var through http.RoundTripper = transport
-		if !httpstream.IsUpgradeRequest(req) {
-			// Links and redirects of the pod lead through the proxy again.
-			through = &apiproxy.Transport{RoundTripper: transport, PathPrepend: strings.TrimSuffix(req.URL.Path, to.Path)}
-		}
+		target := *to
+		target.RawQuery = req.URL.RawQuery
 		proxy := &httputil.ReverseProxy{
-			Rewrite:       func(r *httputil.ProxyRequest) { rewrite(r, to) },
-			Transport:     through,
+			Rewrite:       func(r *httputil.ProxyRequest) { rewrite(r, &target) },
+			Transport:     browsing(transport, req, to.Path),
 			FlushInterval: 200 * time.Millisecond,
 			ErrorLog:      log.New(logWriter{p.cfg.Logger}, "", 0),
 			ErrorHandler: func(w http.ResponseWriter, req *http.Request, err error) {

@@ -117,7 +117,7 @@ var (
 )
 
 // front is the API server as far as it matters here: it hands what comes for
-// /kubelet<path> to the node as it is, and /forward/<host:port>/ to pods.
+// /kubelet<path> to the node as it is, /node<path> as nodes/proxy does, and /forward/<host:port>/ to pods.
 func front(p *Proxy, node *corev1.Node) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		var h http.Handler
@@ -125,6 +125,8 @@ func front(p *Proxy, node *corev1.Node) http.Handler {
 		if rest, ok := strings.CutPrefix(req.URL.Path, "/forward/"); ok {
 			address, path, _ := strings.Cut(rest, "/")
 			h, err = p.Forward(req.Context(), &url.URL{Scheme: "http", Host: address, Path: "/" + path, RawQuery: req.URL.RawQuery})
+		} else if path, ok := strings.CutPrefix(req.URL.Path, "/node"); ok {
+			h, err = p.Kubelet(req.Context(), node, core.KubeletRequest{Path: path, Query: req.URL.Query(), Flush: true, Proxied: true})
 		} else {
 			path := strings.TrimPrefix(req.URL.Path, "/kubelet")
 			stream := strings.HasPrefix(path, "/exec") || strings.HasPrefix(path, "/attach") || strings.HasPrefix(path, "/portForward")
@@ -312,6 +314,10 @@ func TestNodeDoesNotAnswer(t *testing.T) {
 	if code, body := get(t, s.URL+"/kubelet/containerLogs/ns/p/c"); code != 500 || !strings.Contains(body, want) {
 		t.Errorf("%d %s, want %s", code, body, want)
 	}
+	want = fmt.Sprintf(`error trying to reach service: dial tcp 127.0.0.1:%d: connect: connection refused`, port)
+	if code, body := get(t, s.URL+"/node/pods"); code != 503 || !strings.Contains(body, want) {
+		t.Errorf("%d %s, want %s", code, body, want)
+	}
 	c := &cluster{url: s.URL, config: &rest.Config{Host: s.URL}}
 	for name, e := range c.executors(t, "/exec/ns/p/c?command=cat&output=1") {
 		err := e.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: io.Discard})
@@ -358,11 +364,47 @@ func TestNodeProxy(t *testing.T) {
 	}
 }
 
+// What a kubelet answers with leads through the proxy again.
+func TestNodeProxyPages(t *testing.T) {
+	kubelet := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/logs":
+			http.Redirect(w, r, "/logs/", http.StatusMovedPermanently)
+		case "/logs/":
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			fmt.Fprintf(w, `<a href="/logs/dmesg">%s</a>`, r.URL.RawQuery)
+		}
+	}))
+	defer kubelet.Close()
+	dial := func(ctx context.Context, _ *corev1.Node) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", kubelet.Listener.Addr().String())
+	}
+	p, err := New(Config{Dial: dial})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(front(p, node))
+	defer s.Close()
+	for path, want := range map[string]string{
+		"/logs":      "301 /node/logs/",
+		"/logs/?b&a": `200 <a href="/node/logs/dmesg">b&a</a>`,
+	} {
+		code, body := get(t, s.URL+"/node"+path)
+		if got := fmt.Sprint(code, " ", body); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}
+
 func TestForward(t *testing.T) {
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/redirect":
 			http.Redirect(w, r, "/else?a=b", http.StatusFound)
+		case "/open":
+			w.Header().Set("Access-Control-Allow-Origin", "*")
+			w.Header().Set("Access-Control-Expose-Headers", "kept")
+			io.WriteString(w, "open")
 		case "/page":
 			w.Header().Set("Content-Type", "text/html")
 			io.WriteString(w, `<a href="/x">x</a>`)
@@ -393,6 +435,17 @@ func TestForward(t *testing.T) {
 		code, body := get(t, c.url+base+path)
 		if got := fmt.Sprint(code, " ", body); got != want {
 			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+	if code, query := get(t, c.url+base+"/a?z=1&flag&a=%2F"); code != 200 || !strings.HasPrefix(query, "/a?z=1&flag&a=%2F|") {
+		t.Errorf("a query is altered: %d %s", code, query)
+	}
+	if response, err := http.Get(c.url + base + "/open"); err != nil {
+		t.Error(err)
+	} else {
+		response.Body.Close()
+		if got, kept := response.Header.Get("Access-Control-Allow-Origin"), response.Header.Get("Access-Control-Expose-Headers"); got != "" || kept != "kept" {
+			t.Errorf("other sites may read it: %q, %q", got, kept)
 		}
 	}
 	conn, err := net.Dial("tcp", strings.TrimPrefix(c.url, "http://"))

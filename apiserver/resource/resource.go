@@ -165,7 +165,8 @@ type Request struct {
 	// (the options of log and exec travel there); nil elsewhere.
 	Query url.Values
 	// Path is what follows the sub-resource's name in the URL of a Connect
-	// request, with its leading slash ("/metrics" of .../proxy/metrics).
+	// request, with its leading slash ("/metrics" of .../proxy/metrics) and that at
+	// its end ("/logs/" of .../proxy/logs/).
 	Path string
 }
 

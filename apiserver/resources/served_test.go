@@ -359,3 +359,24 @@ func TestComponentStatusesThroughTheServer(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The path after .../proxy goes on with the slash at its end, if it has one.
+func TestProxiedPaths(t *testing.T) {
+	client, ctx := serve(t), t.Context()
+	if _, err := client.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"":              "n1 /?",
+		"/":             "n1 /?",
+		"/pods":         "n1 /pods?",
+		"/logs/":        "n1 /logs/?",
+		"/logs/audit/":  "n1 /logs/audit/?",
+		"/logs//audit/": "n1 /logs/audit/?",
+	} {
+		body, err := client.CoreV1().RESTClient().Get().AbsPath("/api/v1/nodes/n1/proxy" + path).DoRaw(ctx)
+		if err != nil || string(body) != want {
+			t.Errorf("%q: %q, %v, want %q", path, body, err, want)
+		}
+	}
+}

@@ -19,9 +19,10 @@ type NodeProxy interface {
 	// node's kubelet and carries the answer back, connection upgrades (SPDY and
 	// WebSocket) included.
 	Kubelet(ctx context.Context, node *corev1.Node, to KubeletRequest) (http.Handler, error)
-	// Forward answers with a handler that sends the request, path and query as
-	// in to, to a pod or to an endpoint of a service. The scheme is http or https;
-	// certificates are not verified, since pods have none that anyone knows.
+	// Forward answers with a handler that sends the request to a pod or to an
+	// endpoint of a service: to the path in to, with the query that the client
+	// wrote. The scheme is http or https; certificates are not verified, since
+	// pods have none that anyone knows.
 	Forward(ctx context.Context, to *url.URL) (http.Handler, error)
 }
 
@@ -36,6 +37,10 @@ type KubeletRequest struct {
 	// Flush says that each piece of the answer must reach the client at once
 	// (a log that is followed).
 	Flush bool
+	// Proxied says that the client is a browser of all that the kubelet serves
+	// (nodes/proxy): links and redirects lead through the proxy again, and the
+	// query goes on as the client wrote it.
+	Proxied bool
 	// SkipVerify says that the user agreed to an unverified kubelet certificate.
 	SkipVerify bool
 }

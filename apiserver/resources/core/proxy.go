@@ -120,11 +120,7 @@ func connectNode(proxy NodeProxy) resource.ConnectFunc {
 		if !valid {
 			return nil, apierrors.NewBadRequest(fmt.Sprintf("invalid node request %q", req.Name))
 		}
-		path := req.Path
-		if path == "" {
-			path = "/"
-		}
-		return kubelet(ctx, proxy, objects, name, KubeletRequest{Path: path, Query: req.Query, Flush: true})
+		return kubelet(ctx, proxy, objects, name, KubeletRequest{Path: utilnet.JoinPreservingTrailingSlash("/", req.Path), Query: req.Query, Flush: true, Proxied: true})
 	}
 }
 
@@ -151,9 +147,6 @@ func forward(ctx context.Context, proxy NodeProxy, req resource.Request, scheme,
 	} else if parsed.To4() == nil {
 		host = "[" + ip + "]"
 	}
-	path := req.Path
-	if path == "" {
-		path = "/"
-	}
+	path := utilnet.JoinPreservingTrailingSlash("/", req.Path)
 	return p.Forward(ctx, &url.URL{Scheme: scheme, Host: host, Path: path, RawQuery: req.Query.Encode()})
 }

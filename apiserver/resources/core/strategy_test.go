@@ -225,6 +225,8 @@ func TestConnect(t *testing.T) {
 		{"portforward", "ports=80&ports=81", "", KubeletRequest{Path: "/portForward/ns/p", Query: url.Values{"port": {"80,81"}}, Upgrade: true}},
 		{"log", "previous=true&limitBytes=7&timestamps=true", "", KubeletRequest{Path: "/containerLogs/ns/p/c", Query: url.Values{"previous": {"true"}, "limitBytes": {"7"}, "timestamps": {"true"}}}},
 		{"proxy", "a=b", "/x", KubeletRequest{Path: "http://10.1.0.2:8080/x?a=b"}},
+		{"proxy", "", "/x//y/../z/", KubeletRequest{Path: "http://10.1.0.2:8080/x/z/"}},
+		{"proxy", "", "", KubeletRequest{Path: "http://10.1.0.2:8080/"}},
 	} {
 		r := &recorder{}
 		query, err := url.ParseQuery(test.query)
