@@ -141,6 +141,7 @@ func (c *ControlPlane) assembleServer() error {
 		Store:    c.config.Store, Resources: all, OpenAPI: openapi.New(openapi.Config{Version: apiserver.DefaultVersion}),
 		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer,
 		Admission: plugins,
+		Audit:     c.config.Audit,
 		Paths:     map[string]http.Handler{".well-known": c.tokens, "openid": c.tokens},
 		Checks:    c.config.Checks, Rand: c.config.Rand,
 		Logger: c.config.Logger.WithName("apiserver"), Registerer: c.config.Registry,

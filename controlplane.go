@@ -24,6 +24,7 @@ import (
 	"github.com/strake-io/strake/apiserver"
 	"github.com/strake-io/strake/apiserver/admission"
 	"github.com/strake-io/strake/apiserver/aggregation"
+	"github.com/strake-io/strake/apiserver/audit"
 	"github.com/strake-io/strake/apiserver/authn/tokens"
 	"github.com/strake-io/strake/apiserver/authz"
 	"github.com/strake-io/strake/apiserver/authz/node"
@@ -73,6 +74,9 @@ type ControlPlaneConfig struct {
 	// PodSecurity is the Pod Security Standard of namespaces whose labels name none, and
 	// who is exempt from it; nil means privileged, and nobody.
 	PodSecurity *podsecurity.PodSecurityConfiguration
+	// Audit is what is recorded of requests; the zero value records nothing. A sink that
+	// has a Run, such as [audit.Webhook], is run by the program.
+	Audit audit.Config
 	// Resources beside the built-in ones: the program's own types.
 	Resources []*resource.Resource
 
@@ -83,7 +87,7 @@ type ControlPlaneConfig struct {
 	// means 10.244.0.0/16.
 	ClusterCIDRs []netip.Prefix
 	// Advertise is where clients inside the cluster reach the API; the service
-	// "kubernetes" leads there. The zero value publishes no such service.
+	// "kubernetes" leads there. With the zero value it leads nowhere.
 	Advertise netip.AddrPort
 	// RootCA is the PEM certificate that clients inside the cluster trust the
 	// API by, published in each namespace; empty publishes none.

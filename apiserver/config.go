@@ -32,6 +32,7 @@ import (
 
 	"github.com/strake-io/strake/apiserver/admission"
 	"github.com/strake-io/strake/apiserver/admission/namespacelifecycle"
+	"github.com/strake-io/strake/apiserver/audit"
 	"github.com/strake-io/strake/apiserver/authn"
 	"github.com/strake-io/strake/apiserver/authz"
 	"github.com/strake-io/strake/apiserver/resource"
@@ -60,6 +61,9 @@ type Config struct {
 	// life cycle alone, where namespaces are served. An empty, non-nil slice
 	// turns that off.
 	Admission []admission.Plugin
+
+	// Audit is what is recorded of requests. Default: nothing. See package audit.
+	Audit audit.Config
 
 	// Paths are further handlers by the first segment of the path they serve
 	// (".well-known"), behind authentication and authorisation.

@@ -157,6 +157,9 @@ func (x *exchange) deleteOptions() (*metav1.DeleteOptions, error) {
 	} else if err := convertDelete(x.query, opts); err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
+	if len(body) > 0 {
+		x.auditRequest(schema.GroupVersionKind{Version: "v1", Kind: "DeleteOptions"}, opts)
+	}
 	opts.TypeMeta = metav1.TypeMeta{}
 	if unsafe := opts.IgnoreStoreReadErrorWithClusterBreakingPotential; unsafe != nil && *unsafe && x.info.Verb == "deletecollection" {
 		return nil, invalidOptions("DeleteOptions", field.ErrorList{field.Invalid(field.NewPath("ignoreStoreReadErrorWithClusterBreakingPotential"),
@@ -228,6 +231,7 @@ func (x *exchange) decode(media codec.Media, body []byte, gvk schema.GroupVersio
 	if !selfDescribing(obj) {
 		obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
 	}
+	x.auditRequest(gvk, obj)
 	return obj, nil
 }
 

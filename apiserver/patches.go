@@ -98,6 +98,7 @@ func (x *exchange) readPatch(kind types.PatchType) (writeOptions, []byte, error)
 	if kind != types.ApplyYAMLPatchType && !json.Valid(body) {
 		return writeOptions{}, nil, apierrors.NewBadRequest("invalid JSON patch")
 	}
+	x.auditPatch(body)
 	return x.writeOptions(given.DryRun, given.FieldManager, given.FieldValidation, given.Force), body, nil
 }
 

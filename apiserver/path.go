@@ -17,6 +17,7 @@ import (
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
+	"github.com/strake-io/strake/apiserver/audit"
 	"github.com/strake-io/strake/apiserver/codec"
 	"github.com/strake-io/strake/apiserver/registry"
 	"github.com/strake-io/strake/apiserver/request"
@@ -31,6 +32,10 @@ type exchange struct {
 	info  request.Info
 	user  user.Info
 	query url.Values
+	// audit is the record of the request; nil: none is kept.
+	audit *audit.Record
+	// audited: the record is closed.
+	audited bool
 
 	// away serves the request in this server's place; nil: this one does.
 	away *Remote
@@ -48,28 +53,31 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.route()
 	done := s.metrics.begin(x)
 	defer func() { done(time.Since(start)) }()
+	defer x.endAudit()
 	defer x.recoverPanic()
 
 	header := x.w.Header()
-	header.Set("Audit-Id", string(s.names.UID()))
+	header.Set("Audit-Id", string(x.auditID()))
 	header.Set("Cache-Control", "no-cache, private")
 	header.Set("X-Content-Type-Options", "nosniff")
-	if err := x.serve(); err != nil {
+	if err := x.serve(start); err != nil {
 		x.fail(err)
 	}
 }
 
 // serve is the path of a request. An error is answered with a Status.
-func (x *exchange) serve() error {
-	// 1. Authenticate.
-	if err := x.authenticate(); err != nil {
+func (x *exchange) serve(start time.Time) error {
+	// 1. Authenticate. From here on the request is on record.
+	err := x.authenticate()
+	x.beginAudit(start, err)
+	if err != nil {
 		return err
 	}
 	// 2. Authorise.
 	if err := x.impersonate(); err != nil {
 		return err
 	}
-	if err := x.authorise(x.attributes()); err != nil {
+	if err := x.authoriseRequest(); err != nil {
 		return err
 	}
 	// 3. Wait for a turn, and for the server; then no longer than is allowed.
@@ -237,14 +245,20 @@ func selected(a *authorizer.AttributesRecord, query url.Values) {
 }
 
 func (x *exchange) authorise(a authorizer.AttributesRecord) error {
+	_, err := x.decide(a)
+	return err
+}
+
+// decide is authorise with the authoriser's reason.
+func (x *exchange) decide(a authorizer.AttributesRecord) (reason string, err error) {
 	decision, reason, err := x.config.Authorizer.Authorize(x.r.Context(), a)
 	if decision == authorizer.DecisionAllow {
-		return nil
+		return reason, nil
 	}
 	if err != nil {
-		return apierrors.NewInternalError(err)
+		return reason, apierrors.NewInternalError(err)
 	}
-	return forbidden(a, reason)
+	return reason, forbidden(a, reason)
 }
 
 // impersonate acts as another user where the headers ask for it and this user may.
@@ -312,6 +326,7 @@ func (x *exchange) impersonate() error {
 		other.Groups = append(other.Groups, user.AllUnauthenticated)
 	}
 	x.user = other
+	x.audit.Impersonate(other)
 	return nil
 }
 
@@ -416,6 +431,7 @@ func (x *exchange) recoverPanic() {
 	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(p)
 	}
+	x.auditPanic(p)
 	x.config.Logger.Error(fmt.Errorf("%v", p), "A request's handler panicked", "verb", x.info.Verb, "path", x.info.Path, "stack", string(debug.Stack()))
 	if x.w.status == 0 {
 		x.fail(apierrors.NewInternalError(errors.New("This request caused apiserver to panic. Look in the logs for details.")))
@@ -439,7 +455,7 @@ func (x *exchange) write(verb string, opts writeOptions) registry.Write {
 		Manager:  opts.manager,
 		Options:  opts.given,
 		Warn:     x.warn,
-		Annotate: x.annotate,
+		Annotate: x.audit.Annotate,
 	}
 }
 
@@ -454,12 +470,6 @@ func (x *exchange) connectPath() string {
 		path += "/"
 	}
 	return path
-}
-
-// annotate takes what admission adds to the audit record of the request, which is
-// the log: nothing else keeps one.
-func (x *exchange) annotate(key, value string) {
-	x.config.Logger.V(2).Info("Audit annotation", "verb", x.info.Verb, "path", x.info.Path, "user", x.user.GetName(), "key", key, "value", value)
 }
 
 // mayCreate authorises what turns out to be a create, for the verbs that were

@@ -76,6 +76,7 @@ func (x *exchange) sendPage(out codec.Output, page *registry.Page) error {
 	list := metav1.ListMeta{
 		ResourceVersion: strconv.FormatInt(page.Revision, 10), Continue: page.Continue, RemainingItemCount: page.Remaining,
 	}
+	x.auditPage(page, list)
 	switch out.View {
 	case codec.PartialView:
 		return wrongView("you requested PartialObjectMetadata, but the requested object is a list (" + internalName(listKind(x.resource)) + ")")

@@ -26,18 +26,27 @@ type recorder struct {
 	status   int
 	size     int64
 	hijacked bool
+	// began hears of the status, once; may be nil.
+	began func(status int)
+}
+
+func (w *recorder) begin(status int) {
+	w.status = status
+	if w.began != nil {
+		w.began(status)
+	}
 }
 
 func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 {
-		w.status = status
+		w.begin(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *recorder) Write(p []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.begin(http.StatusOK)
 	}
 	n, err := w.ResponseWriter.Write(p)
 	w.size += int64(n)
@@ -55,7 +64,7 @@ func (w *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err == nil {
 		w.hijacked = true
-		w.status = http.StatusSwitchingProtocols
+		w.begin(http.StatusSwitchingProtocols)
 	}
 	return conn, rw, err
 }
@@ -119,6 +128,7 @@ func (x *exchange) send(code int, out codec.Output, obj runtime.Object) {
 			obj = codec.WithKind(obj, kinds[0])
 		}
 	}
+	x.auditAnswer(schema.GroupVersionKind{}, obj)
 	if out.Media == codec.Protobuf && !codec.HasProtobuf(obj) {
 		out.Media = codec.JSON
 	}
@@ -143,6 +153,7 @@ func (x *exchange) sendBytes(code int, out codec.Output, data []byte) {
 func (x *exchange) sendObject(code int, out codec.Output, gvk schema.GroupVersionKind, obj runtime.Object, item func() ([]byte, error)) error {
 	switch out.View {
 	case codec.TableView:
+		x.auditAnswer(gvk, obj)
 		return x.sendTable(out, metav1.ListMeta{ResourceVersion: versionOf(obj)}, 1, func(int) runtime.Object { return obj })
 	case codec.PartialListView:
 		return wrongView("you requested PartialObjectMetadataList, but the requested object is not a list (" + internalName(x.resource.GVK) + ")")
@@ -158,6 +169,7 @@ func (x *exchange) sendObject(code int, out codec.Output, gvk schema.GroupVersio
 	if err != nil {
 		return apierrors.NewInternalError(err)
 	}
+	x.auditAnswer(gvk, obj)
 	if selfDescribing(obj) {
 		gvk = schema.GroupVersionKind{}
 	}

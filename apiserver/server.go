@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 
+	"github.com/strake-io/strake/apiserver/audit"
 	"github.com/strake-io/strake/apiserver/codec"
 	"github.com/strake-io/strake/apiserver/fieldmanager"
 	"github.com/strake-io/strake/apiserver/registry"
@@ -32,6 +33,7 @@ type Server struct {
 	// nonResource are the handlers by their first path segment.
 	nonResource map[string]http.Handler
 	metrics     *metrics
+	auditor     *audit.Auditor // nil: nothing is recorded
 	reads       *limiter
 	writes      *limiter
 	ready       chan struct{}
@@ -64,6 +66,9 @@ func New(config Config) (*Server, error) {
 	s.Delegate(nil)
 	s.codec = codec.New(s.scheme)
 	if s.metrics, err = newMetrics(config.Registerer); err != nil {
+		return nil, fmt.Errorf("apiserver: %w", err)
+	}
+	if s.auditor, err = audit.New(config.Audit, s.metrics.registerer, config.Logger.WithName("audit")); err != nil {
 		return nil, fmt.Errorf("apiserver: %w", err)
 	}
 	s.cache, err = cache.New(cache.Config{

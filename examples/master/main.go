@@ -81,6 +81,9 @@ func (m *master) assemble(ctx context.Context, log logr.Logger) error {
 	config := strake.Config{FakeNodes: max(m.flags.FakeNodes, 0)}
 	plane := &config.ControlPlane
 	plane.NodeGrace = m.flags.NodeGrace
+	if plane.Audit, err = m.flags.Audit.Config(); err != nil {
+		return err
+	}
 	plane.NoScheduler, plane.NoControllers = m.flags.NoScheduler, m.flags.NoControllers
 	plane.ServiceAccountKey = credentials.Accounts
 	plane.Authenticator, plane.RootCA, plane.Logger = credentials.Authenticator(), credentials.CA.PEM(), log

@@ -113,6 +113,9 @@ func (s *standalone) assemble(ctx context.Context) (err error) {
 	config := strake.Config{FakeNodes: max(s.flags.FakeNodes, 0)}
 	plane := &config.ControlPlane
 	plane.NodeGrace = s.flags.NodeGrace
+	if plane.Audit, err = s.flags.Audit.Config(); err != nil {
+		return err
+	}
 	plane.NoScheduler, plane.NoControllers = s.flags.NoScheduler, s.flags.NoControllers
 	plane.ServiceAccountKey = credentials.Accounts
 	plane.Authenticator, plane.RootCA, plane.Logger = credentials.Authenticator(), credentials.CA.PEM(), s.log

@@ -32,6 +32,7 @@ type Flags struct {
 	PodCIDR          string
 	NoScheduler      bool
 	NoControllers    bool
+	Audit            AuditFlags
 	Verbosity        int
 	Purge            bool
 }
@@ -58,6 +59,7 @@ func (f *Flags) AddControlPlane(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.NoScheduler, "no-scheduler", false, "leave the scheduler out: another one joins the cluster, perhaps upstream's")
 	fs.BoolVar(&f.NoControllers, "no-controllers", false, "leave the controllers out: another controller manager joins the cluster, perhaps upstream's")
 	fs.StringVar(&f.EtcdKey, "etcd-keyfile", "", "PEM key of that certificate")
+	f.Audit.add(fs)
 }
 
 // AddNode registers what a node needs.
@@ -114,6 +116,9 @@ func (f *Flags) complete() error {
 	}
 	if f.Runtime == "cri" && f.RuntimeEndpoint == "" {
 		return fmt.Errorf("--runtime cri needs --runtime-endpoint, such as unix:///run/crio/crio.sock")
+	}
+	if err := f.Audit.check(); err != nil {
+		return err
 	}
 	if f.FakeNodes < unset || f.FakeNodes > 65536 {
 		return fmt.Errorf("--fake-nodes %d: want 0 to 65536", f.FakeNodes)
