@@ -186,7 +186,7 @@ func TestRecord(t *testing.T) {
 	record.Request(pod, encode)
 	record.Annotate("a", "1")
 	record.Annotate("a", "2")
-	record.Impersonate(&user.DefaultInfo{Name: "bob"})
+	record.Impersonate(&user.DefaultInfo{Name: "bob"}, "impersonate:user-info")
 	record.Response(pod, encode)
 	record.Code(201)
 	record.Stage(auditv1.StageResponseComplete, received.Add(time.Second))
@@ -218,6 +218,7 @@ func TestRecord(t *testing.T) {
 	}
 	bob := userInfo(&user.DefaultInfo{Name: "bob"})
 	want.ImpersonatedUser = &bob
+	want.AuthenticationMetadata = &auditv1.AuthenticationMetadata{ImpersonationConstraint: "impersonate:user-info"}
 	if diff := cmp.Diff(want, last); diff != "" {
 		t.Error(diff)
 	}

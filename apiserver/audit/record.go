@@ -100,11 +100,15 @@ func (r *Record) Annotate(key, value string) {
 	})
 }
 
-// Impersonate says as whom the request goes on.
-func (r *Record) Impersonate(who user.Info) {
+// Impersonate says as whom the request goes on, and by which of the verbs that allow
+// only some requests; "" is the verb that allows all.
+func (r *Record) Impersonate(who user.Info, constraint string) {
 	r.change(func(event *auditv1.Event) {
 		info := userInfo(who)
 		event.ImpersonatedUser = &info
+		if constraint != "" {
+			event.AuthenticationMetadata = &auditv1.AuthenticationMetadata{ImpersonationConstraint: constraint}
+		}
 	})
 }
 
