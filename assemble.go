@@ -15,6 +15,8 @@ import (
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/typed/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authentication/authenticator"
+	"k8s.io/apiserver/pkg/authentication/token/union"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
@@ -25,6 +27,7 @@ import (
 	"github.com/strake-io/strake/apiserver/admission/podtopologylabels"
 	"github.com/strake-io/strake/apiserver/allocator"
 	"github.com/strake-io/strake/apiserver/authn"
+	"github.com/strake-io/strake/apiserver/authn/bootstraptokens"
 	"github.com/strake-io/strake/apiserver/authn/tokens"
 	"github.com/strake-io/strake/apiserver/authz"
 	"github.com/strake-io/strake/apiserver/authz/bootstrap"
@@ -109,7 +112,7 @@ func (c *ControlPlane) assembleServer() error {
 	}); err != nil {
 		return err
 	}
-	c.config.Authenticator = authn.WithTokens(c.tokens, c.config.Authenticator)
+	c.config.Authenticator = authn.WithTokens(c.knownTokens(), c.config.Authenticator)
 	c.roles = rbac.New()
 	c.nodes = node.New(node.Config{
 		Rules: bootstrap.Rules("system:node"), Proxy: bootstrap.Rules("system:node-proxier"),
@@ -179,6 +182,15 @@ func (c *ControlPlane) assembleCustomResources() error {
 		Logger: c.config.Logger.WithName("customresources"),
 	})
 	return err
+}
+
+// knownTokens are those that the cluster itself gave out.
+func (c *ControlPlane) knownTokens() authenticator.Token {
+	if !c.config.BootstrapTokens {
+		return c.tokens
+	}
+	ofNodes := bootstraptokens.New(func() bootstraptokens.Reader { return c.server.Objects() })
+	return union.New(c.tokens, authenticator.WrapAudienceAgnosticToken(c.tokens.Audiences(), ofNodes))
 }
 
 // assembleInformers makes what the parts in this process watch the cluster by.

@@ -67,6 +67,10 @@ type ControlPlaneConfig struct {
 	// tokens are checked by; empty means /openid/v1/jwks at Advertise, or else below
 	// the issuer.
 	ServiceAccountKeysURL string
+	// BootstrapTokens believes the tokens that stand in secrets of the type
+	// bootstrap.kubernetes.io/token in kube-system, by which new nodes ask for their
+	// first certificate (kubeadm join).
+	BootstrapTokens bool
 	// Admission plugins beside the built-in ones: the program's own, and those of
 	// upstream's that are off unless one adds them, which are packages below
 	// apiserver/admission.

@@ -3,6 +3,7 @@ package strake
 import (
 	"context"
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
@@ -236,4 +238,73 @@ func TestTokensInSecrets(t *testing.T) {
 			t.Error("the token outlives its secret")
 		}
 	})
+}
+
+// A node that is new comes with a token that stands in a secret, where the host wants
+// that, and may ask for a certificate once a role says so.
+func TestBootstrapTokens(t *testing.T) {
+	for _, believed := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) { bootstrapTokens(t, believed) })
+	}
+}
+
+func bootstrapTokens(t *testing.T, believed bool) {
+	plane, err := NewControlPlane(ControlPlaneConfig{BootstrapTokens: believed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := background(t, plane.Run, plane.Ready())
+	defer stop()
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "bootstrap-token-abc123"}, Type: corev1.SecretTypeBootstrapToken, StringData: map[string]string{
+		"token-id": "abc123", "token-secret": "0123456789abcdef", "usage-bootstrap-authentication": "true",
+	}}
+	if _, err := plane.Client().CoreV1().Secrets("kube-system").Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(method, path, body string) (int, string) {
+		r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer abc123.0123456789abcdef")
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		plane.Handler().ServeHTTP(w, r)
+		return w.Code, w.Body.String()
+	}
+	who := func() (int, string) {
+		return ask("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", `{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1"}`)
+	}
+	requests := func() int {
+		code, _ := ask("GET", "/apis/certificates.k8s.io/v1/certificatesigningrequests", "")
+		return code
+	}
+	if !believed {
+		// Nobody at all knows bearer tokens then, and who comes is anonymous.
+		if code, body := who(); strings.Contains(body, "system:bootstrap:") {
+			t.Errorf("believed: %d %s", code, body)
+		}
+		return
+	}
+	if code, body := who(); code != 201 || !strings.Contains(body, `"userInfo":{"username":"system:bootstrap:abc123","groups":["system:bootstrappers","system:authenticated"]}`) {
+		t.Errorf("%d %s", code, body)
+	}
+	if code := requests(); code != 403 {
+		t.Errorf("without a role: %d", code)
+	}
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "b"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "system:node-bootstrapper"},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "system:bootstrappers"}},
+	}
+	if _, err := plane.Client().RbacV1().ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait() // until the role is known
+	if code := requests(); code != 200 {
+		t.Errorf("with a role: %d", code)
+	}
+	if err := plane.Client().CoreV1().Secrets("kube-system").Delete(t.Context(), secret.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if code, body := who(); strings.Contains(body, "system:bootstrap:") {
+		t.Errorf("believed without a secret: %d %s", code, body)
+	}
 }

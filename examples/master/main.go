@@ -85,7 +85,7 @@ func (m *master) assemble(ctx context.Context, log logr.Logger) error {
 		return err
 	}
 	plane.NoScheduler, plane.NoControllers = m.flags.NoScheduler, m.flags.NoControllers
-	plane.ServiceAccountKey = credentials.Accounts
+	plane.ServiceAccountKey, plane.BootstrapTokens = credentials.Accounts, true
 	plane.Authenticator, plane.RootCA, plane.Logger = credentials.Authenticator(), credentials.CA.PEM(), log
 	plane.ClientCA, plane.FrontProxy = credentials.CA.PEM(), credentials.FrontProxy()
 	plane.DialKubelet = nodeproxy.DialTLS(credentials.KubeletTLS())
