@@ -3,7 +3,6 @@ package nodeproxy
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"net"
 	"strconv"
 	"time"
@@ -64,7 +63,7 @@ func DialTLS(config *tls.Config) DialFunc {
 		secure := tls.Client(conn, own)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			conn.Close()
-			return nil, fmt.Errorf("TLS handshake with %s: %w", address, err)
+			return nil, err // users read it as net/http words it
 		}
 		return secure, nil
 	}

@@ -3,9 +3,11 @@ package nodeproxy
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -322,6 +324,39 @@ func TestNodeDoesNotAnswer(t *testing.T) {
 	for name, e := range c.executors(t, "/exec/ns/p/c?command=cat&output=1") {
 		err := e.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: io.Discard})
 		if err == nil || !strings.Contains(err.Error(), "error dialing backend: dial tcp 127.0.0.1:") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A kubelet has no certificate until its request for one is approved; what users are
+// told then is upstream's.
+func TestNodeWithoutCertificate(t *testing.T) {
+	kubelet := httptest.NewUnstartedServer(http.NotFoundHandler())
+	address := kubelet.Listener.Addr().(*net.TCPAddr)
+	kubelet.Listener = tls.NewListener(kubelet.Listener, &tls.Config{
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("not yet") },
+	})
+	kubelet.Config.ErrorLog = log.New(io.Discard, "", 0)
+	kubelet.Start()
+	defer kubelet.Close()
+	bare := node.DeepCopy()
+	bare.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: address.IP.String()}}
+	bare.Status.DaemonEndpoints.KubeletEndpoint.Port = int32(address.Port)
+	p, err := New(Config{Dial: DialTLS(&tls.Config{InsecureSkipVerify: true})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(front(p, bare))
+	defer s.Close()
+	want := fmt.Sprintf(`Get \"https://%s/containerLogs/ns/p/c\": remote error: tls: internal error`, address)
+	if code, body := get(t, s.URL+"/kubelet/containerLogs/ns/p/c"); code != 500 || !strings.Contains(body, want) {
+		t.Errorf("%d %s, want %s", code, body, want)
+	}
+	c := &cluster{url: s.URL, config: &rest.Config{Host: s.URL}}
+	for name, e := range c.executors(t, "/exec/ns/p/c?command=cat&output=1") {
+		err := e.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: io.Discard})
+		if err == nil || !strings.Contains(err.Error(), "error dialing backend: remote error: tls: internal error") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
