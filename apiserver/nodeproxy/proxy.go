@@ -72,7 +72,13 @@ func New(cfg Config) (*Proxy, error) {
 }
 
 // Kubelet implements core.NodeProxy.
-func (p *Proxy) Kubelet(_ context.Context, node *corev1.Node, to core.KubeletRequest) (http.Handler, error) {
+func (p *Proxy) Kubelet(ctx context.Context, node *corev1.Node, to core.KubeletRequest) (http.Handler, error) {
+	if other, err := besideKubelet(ctx, node, to); other != nil || err != nil {
+		if err != nil {
+			return nil, apierrors.NewBadRequest(err.Error())
+		}
+		return p.Forward(ctx, other)
+	}
 	dial := p.cfg.Dial
 	if to.SkipVerify {
 		dial = p.cfg.DialInsecure

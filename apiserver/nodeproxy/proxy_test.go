@@ -22,6 +22,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -396,6 +397,47 @@ func TestNodeProxy(t *testing.T) {
 	}
 	if code, body := get(t, c.url+"/kubelet/healthz"); code != 200 || body != "ok" {
 		t.Errorf("%d %s", code, body)
+	}
+}
+
+// Other ports of a node are those of other servers, but none of this host's own.
+func TestBesideKubelet(t *testing.T) {
+	at := func(address string) *corev1.Node {
+		n := node.DeepCopy()
+		n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: address}}
+		n.Status.DaemonEndpoints.KubeletEndpoint.Port = 10260
+		return n
+	}
+	for name, test := range map[string]struct {
+		node *corev1.Node
+		to   core.KubeletRequest
+		want string
+	}{
+		"none":            {at("192.0.2.1"), core.KubeletRequest{Path: "/x"}, ""},
+		"the kubelet's":   {at("192.0.2.1"), core.KubeletRequest{Path: "/x", Port: "10260", Scheme: "http"}, ""},
+		"another":         {at("192.0.2.1"), core.KubeletRequest{Path: "/x/", Port: "9100"}, "http://192.0.2.1:9100/x/"},
+		"another, secure": {at("2001:db8::1"), core.KubeletRequest{Path: "/", Port: "9100", Scheme: "https"}, "https://[2001:db8::1]:9100/"},
+		"of this host":    {at("127.0.0.1"), core.KubeletRequest{Path: "/", Port: "9100"}, "address not allowed"},
+		"of this host, 6": {at("::1"), core.KubeletRequest{Path: "/", Port: "9100"}, "address not allowed"},
+		"of the link":     {at("169.254.169.254"), core.KubeletRequest{Path: "/", Port: "80"}, "address not allowed"},
+		"of any":          {at("0.0.0.0"), core.KubeletRequest{Path: "/", Port: "80"}, "address not allowed"},
+	} {
+		got := ""
+		if u, err := besideKubelet(t.Context(), test.node, test.to); err != nil {
+			got = err.Error()
+		} else if u != nil {
+			got = u.String()
+		}
+		if got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+	p, err := New(Config{Dial: DialTLS(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Kubelet(t.Context(), at("127.0.0.1"), core.KubeletRequest{Path: "/", Port: "9100"}); !apierrors.IsBadRequest(err) {
+		t.Errorf("an address that is not allowed: %v", err)
 	}
 }
 

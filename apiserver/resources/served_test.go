@@ -38,7 +38,11 @@ type kubelets struct{}
 
 func (kubelets) Kubelet(_ context.Context, node *corev1.Node, to core.KubeletRequest) (http.Handler, error) {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(node.Name + " " + to.Path + "?" + to.Query.Encode()))
+		name := node.Name
+		if to.Port != "" {
+			name = to.Scheme + ":" + name + ":" + to.Port
+		}
+		_, _ = w.Write([]byte(name + " " + to.Path + "?" + to.Query.Encode()))
 	}), nil
 }
 
@@ -378,5 +382,9 @@ func TestProxiedPaths(t *testing.T) {
 		if err != nil || string(body) != want {
 			t.Errorf("%q: %q, %v, want %q", path, body, err, want)
 		}
+	}
+	body, err := client.CoreV1().RESTClient().Get().AbsPath("/api/v1/nodes/https:n1:9100/proxy/x").DoRaw(ctx)
+	if want := "https:n1:9100 /x?"; err != nil || string(body) != want {
+		t.Errorf("another port: %q, %v, want %q", body, err, want)
 	}
 }

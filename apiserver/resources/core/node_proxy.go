@@ -26,8 +26,11 @@ type NodeProxy interface {
 	Forward(ctx context.Context, to *url.URL) (http.Handler, error)
 }
 
-// KubeletRequest is what to ask of a kubelet.
+// KubeletRequest is what to ask of a kubelet, or of another server on its node.
 type KubeletRequest struct {
+	// Port is another server's that is spoken to as to pods, by Scheme (http where it
+	// is empty). Empty, and the kubelet's own, mean the kubelet, whose scheme is known.
+	Port, Scheme string
 	// Path and Query at the kubelet's server: /containerLogs/..., /exec/...
 	Path  string
 	Query url.Values

@@ -113,14 +113,18 @@ func servicePortName(ctx context.Context, objects resource.Objects, namespace, n
 	return "", apierrors.NewServiceUnavailable(fmt.Sprintf("no service port %d found for service %q", number, name))
 }
 
-// connectNode serves nodes/proxy: everything that the node's kubelet serves.
+// connectNode serves nodes/proxy: everything that the node's kubelet serves, and what
+// others serve at other ports of the node.
 func connectNode(proxy NodeProxy) resource.ConnectFunc {
 	return func(ctx context.Context, req resource.Request, objects resource.Objects) (http.Handler, error) {
-		_, name, _, valid := utilnet.SplitSchemeNamePort(req.Name)
+		scheme, name, port, valid := utilnet.SplitSchemeNamePort(req.Name)
 		if !valid {
 			return nil, apierrors.NewBadRequest(fmt.Sprintf("invalid node request %q", req.Name))
 		}
-		return kubelet(ctx, proxy, objects, name, KubeletRequest{Path: utilnet.JoinPreservingTrailingSlash("/", req.Path), Query: req.Query, Flush: true, Proxied: true})
+		return kubelet(ctx, proxy, objects, name, KubeletRequest{
+			Port: port, Scheme: scheme,
+			Path: utilnet.JoinPreservingTrailingSlash("/", req.Path), Query: req.Query, Flush: true, Proxied: true,
+		})
 	}
 }
 
