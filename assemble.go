@@ -146,7 +146,7 @@ func (c *ControlPlane) assembleServer() error {
 		Admission: plugins,
 		Audit:     c.config.Audit,
 		Paths:     map[string]http.Handler{".well-known": c.tokens, "openid": c.tokens},
-		Checks:    c.config.Checks, Rand: c.config.Rand,
+		Checks:    c.config.Checks, Rand: c.config.Rand, MaxInFlight: c.config.MaxInFlight,
 		Logger: c.config.Logger.WithName("apiserver"), Registerer: c.config.Registry,
 	})
 	if err != nil {
@@ -200,6 +200,9 @@ func (c *ControlPlane) assembleInformers() error {
 		return err
 	}
 	c.informers = c.server.Informers(client, 0)
+	if err := c.watchFlowControl(); err != nil {
+		return err
+	}
 	if c.rolesRead, err = c.roles.Follow(c.informers); err != nil {
 		return err
 	}

@@ -121,6 +121,10 @@ type ControlPlaneConfig struct {
 	Controllers []controllers.Registration
 	// Checks of /readyz beside the built-in ones.
 	Checks []apiserver.Check
+	// MaxInFlight is how many requests are served at a time, divided up by flow
+	// schemas and priority levels; 0 means upstream's 600, a negative number that
+	// there is no bound. See [apiserver.Config].
+	MaxInFlight int
 
 	// Rand is where the scheduler's ties and the server's generated names come
 	// from; nil means at random. Give two clusters two.
@@ -139,6 +143,8 @@ type ControlPlane struct {
 	custom     *customresources.Manager
 	aggregator *aggregation.Aggregator
 	tokens     *tokens.Issuer
+	// flowControl is told of changes of flow schemas and priority levels.
+	flowControl chan struct{}
 	// roles authorises by the roles there are, nodes by what is on them, once
 	// rolesRead are closed.
 	roles      *rbac.Authorizer

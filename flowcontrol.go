@@ -12,27 +12,64 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	applyflowcontrol "k8s.io/client-go/applyconfigurations/flowcontrol/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
 
 	"github.com/strake-io/strake/apiserver/resources/flowcontrol"
 )
 
 // flowControlInterval is how often the built-in flow schemas and priority levels are
-// looked after, upstream's.
-const flowControlInterval = time.Minute
+// looked after, upstream's; danglingInterval how often at most it is said whether the
+// levels of flow schemas are there.
+const (
+	flowControlInterval = time.Minute
+	danglingInterval    = time.Second
+)
+
+// watchFlowControl has keepFlowControl told of changes.
+func (c *ControlPlane) watchFlowControl() error {
+	c.flowControl = make(chan struct{}, 1)
+	changed := func() {
+		select {
+		case c.flowControl <- struct{}{}:
+		default:
+		}
+	}
+	handler := cache.ResourceEventHandlerFuncs{
+		AddFunc: func(any) { changed() }, UpdateFunc: func(any, any) { changed() }, DeleteFunc: func(any) { changed() },
+	}
+	group := c.informers.Flowcontrol().V1()
+	for _, informer := range []cache.SharedIndexInformer{group.FlowSchemas().Informer(), group.PriorityLevelConfigurations().Informer()} {
+		if _, err := informer.AddEventHandler(handler); err != nil {
+			return fmt.Errorf("strake: following flow schemas: %w", err)
+		}
+	}
+	return nil
+}
 
 // keepFlowControl mends the built-in flow schemas and priority levels, and says of all
 // flow schemas whether their levels are there, until ctx ends.
 func (c *ControlPlane) keepFlowControl(ctx context.Context, client kubernetes.Interface) {
-	ticker := time.NewTicker(flowControlInterval)
-	defer ticker.Stop()
-	for {
-		if err := errors.Join(ensureFlowControl(ctx, client), sayDangling(ctx, client)); err != nil && ctx.Err() == nil {
+	failed := func(err error) {
+		if err != nil && ctx.Err() == nil {
 			c.config.Logger.Error(err, "Could not look after the flow schemas and priority levels")
+		}
+	}
+	mend := time.NewTicker(flowControlInterval)
+	defer mend.Stop()
+	failed(ensureFlowControl(ctx, client))
+	for {
+		failed(sayDangling(ctx, client))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(danglingInterval):
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-c.flowControl:
+		case <-mend.C:
+			failed(ensureFlowControl(ctx, client))
 		}
 	}
 }

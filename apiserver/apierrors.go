@@ -13,12 +13,8 @@ import (
 	"github.com/strake-io/strake/apiserver/codec"
 )
 
-var (
-	// errPathNotFound is answered in plain text: there is no API at that path.
-	errPathNotFound = errors.New("404 page not found")
-	// errTooManyRequests is answered in plain text too, before the API is reached.
-	errTooManyRequests = errors.New("too many requests")
-)
+// errPathNotFound is answered in plain text: there is no API at that path.
+var errPathNotFound = errors.New("404 page not found")
 
 // notServed is the error of a path below a group that is there: what does not exist
 // there is told in a Status. The groups of custom resources have no such answer.

@@ -3,9 +3,9 @@
 // between every other component and the store; nothing else writes there.
 //
 // The path of a request is in path.go, from top to bottom: authenticate →
-// authorise → decode → admit (mutate) → default → validate → admit (validate) →
+// wait for a turn → authorise → decode → admit (mutate) → default → validate → admit (validate) →
 // store → encode. Its parts are the packages below: request (what is asked for),
-// authn, authz, codec (media types), patch, fieldmanager, admission, registry (the
+// authn, authz, fairness (whose turn it is), codec (media types), patch, fieldmanager, admission, registry (the
 // writes and reads of all resources), discovery and openapi.
 //
 // The host owns the listener, TLS and HTTP/2; [Server.RESTConfig] and
@@ -89,10 +89,14 @@ type Config struct {
 	MinWatchTimeout time.Duration
 	// BookmarkEvery is the time between bookmarks of a watch. Default 1 min.
 	BookmarkEvery time.Duration
-	// MaxReads and MaxWrites are how many requests of each kind are served at a
-	// time, watches, connections and in-process requests apart. More wait, and
-	// past ten times as many are told to come back (429). Default 400 and 200.
-	MaxReads, MaxWrites int
+	// MaxInFlight is how many requests are served at a time; long lists count for
+	// several, watches only while they begin, connections not at all, and
+	// administrators (system:masters) are not held up by it. It is divided up among
+	// the priority levels (API priority and fairness, package fairness), by which
+	// more requests wait or are told to come back (429). Default 600, upstream's 400
+	// that read and 200 that write. Negative: requests are not classified, and as
+	// many are served as come.
+	MaxInFlight int
 	// History and WatcherBacklog bound the watch cache: see store/cache. Default:
 	// that package's.
 	History, WatcherBacklog int
@@ -142,7 +146,7 @@ func (c Config) validate() (Config, error) {
 	if len(c.Resources) == 0 {
 		return c, errors.New("apiserver: Config.Resources is empty")
 	}
-	if c.MaxBody < 0 || c.RequestTimeout < 0 || c.MinWatchTimeout < 0 || c.BookmarkEvery < 0 || c.MaxReads < 0 || c.MaxWrites < 0 {
+	if c.MaxBody < 0 || c.RequestTimeout < 0 || c.MinWatchTimeout < 0 || c.BookmarkEvery < 0 {
 		return c, errors.New("apiserver: Config has a negative bound")
 	}
 	if c.Authenticator == nil {
@@ -165,8 +169,6 @@ func (c Config) validate() (Config, error) {
 	orDefault(&c.RequestTimeout, time.Minute)
 	orDefault(&c.MinWatchTimeout, 30*time.Minute)
 	orDefault(&c.BookmarkEvery, time.Minute)
-	orDefault(&c.MaxReads, 400)
-	orDefault(&c.MaxWrites, 200)
 	if c.Logger.GetSink() == nil {
 		c.Logger = logr.Discard()
 	}

@@ -61,6 +61,9 @@ func (s *Server) nonResourceHandlers() map[string]http.Handler {
 		"metrics": s.metricsHandler(),
 		"":        http.HandlerFunc(s.serveRoot),
 	}
+	if s.fair != nil {
+		handlers["debug"] = http.HandlerFunc(s.fair.ServeDump)
+	}
 	maps.Copy(handlers, s.config.Paths)
 	return handlers
 }

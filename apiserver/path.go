@@ -1,7 +1,6 @@
 package apiserver
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/strake-io/strake/apiserver/audit"
 	"github.com/strake-io/strake/apiserver/codec"
+	"github.com/strake-io/strake/apiserver/fairness"
 	"github.com/strake-io/strake/apiserver/registry"
 	"github.com/strake-io/strake/apiserver/request"
 	"github.com/strake-io/strake/apiserver/resource"
@@ -44,6 +44,8 @@ type exchange struct {
 	resource *resource.Resource
 	sub      *resource.Subresource
 	warnings warnings
+	// turn is the request's while it is served; nil: it takes none.
+	turn *fairness.Turn
 }
 
 // ServeHTTP serves one request, over HTTP or from a client in this process.
@@ -73,23 +75,26 @@ func (x *exchange) serve(start time.Time) error {
 	if err != nil {
 		return err
 	}
-	// 2. Authorise.
 	if err := x.impersonate(); err != nil {
 		return err
 	}
-	if err := x.authoriseRequest(); err != nil {
-		return err
-	}
-	// 3. Wait for a turn, and for the server; then no longer than is allowed.
+	// 2. Wait for a turn; then no longer than is allowed.
 	done, err := x.admitTurn()
 	if err != nil {
 		return err
 	}
 	defer done()
+	// 3. Authorise, and wait for the server while it starts.
+	if err := x.authoriseRequest(); err != nil {
+		return err
+	}
 	if err := x.awaitComplete(); err != nil {
 		return err
 	}
 	if x.away != nil {
+		if x.longRunning() {
+			x.begun()
+		}
 		x.away.Serve(x.w, x.r, x.user)
 		return nil
 	}
@@ -186,7 +191,7 @@ func (x *exchange) route() {
 	}
 }
 
-// longRunning requests have no timeout and take no turn.
+// longRunning requests have no timeout. Watches take a turn to begin, others none.
 func (x *exchange) longRunning() bool {
 	if x.away != nil && relayed[x.info.Subresource] {
 		return true
@@ -259,38 +264,6 @@ func (x *exchange) decide(a authorizer.AttributesRecord) (reason string, err err
 		return reason, apierrors.NewInternalError(err)
 	}
 	return reason, forbidden(a, reason)
-}
-
-// admitTurn waits until the request may be served and bounds its time.
-func (x *exchange) admitTurn() (done func(), err error) {
-	if x.longRunning() {
-		return func() {}, nil
-	}
-	timeout := x.config.RequestTimeout
-	if t := x.query.Get("timeout"); t != "" {
-		given, err := time.ParseDuration(t)
-		if err != nil {
-			return nil, apierrors.NewBadRequest(fmt.Sprintf("invalid timeout specified in the request URL - %s", err))
-		}
-		if given > 0 {
-			timeout = min(timeout, given)
-		}
-	}
-	ctx, cancel := context.WithTimeout(x.r.Context(), timeout)
-	x.r = x.r.WithContext(ctx)
-	if _, inProcess := inProcessUser(ctx); inProcess || !x.info.IsResource {
-		return cancel, nil
-	}
-	turns := x.writes
-	switch x.info.Verb {
-	case "get", "list":
-		turns = x.reads
-	}
-	if !turns.take(ctx) {
-		cancel()
-		return nil, errTooManyRequests
-	}
-	return func() { turns.giveBack(); cancel() }, nil
 }
 
 func (x *exchange) awaitReady() error {

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apiserver/pkg/authorization/authorizer"
 
 	"github.com/strake-io/strake/apiserver/codec"
+	"github.com/strake-io/strake/apiserver/fairness"
 )
 
 var statusKind = schema.GroupVersionKind{Version: "v1", Kind: "Status"}
@@ -85,8 +86,8 @@ func (x *exchange) fail(err error) {
 		http.Error(x.w, "404 page not found", http.StatusNotFound)
 		return
 	}
-	if errors.Is(err, errTooManyRequests) {
-		x.w.Header().Set("Retry-After", "1")
+	if refusal := (*fairness.Refusal)(nil); errors.As(err, &refusal) {
+		x.w.Header().Set("Retry-After", strconv.FormatInt(refusal.RetryAfter, 10))
 		http.Error(x.w, "Too many requests, please try again later.", http.StatusTooManyRequests)
 		return
 	}

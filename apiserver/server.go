@@ -13,6 +13,7 @@ import (
 
 	"github.com/strake-io/strake/apiserver/audit"
 	"github.com/strake-io/strake/apiserver/codec"
+	"github.com/strake-io/strake/apiserver/fairness"
 	"github.com/strake-io/strake/apiserver/fieldmanager"
 	"github.com/strake-io/strake/apiserver/registry"
 	"github.com/strake-io/strake/apiserver/resource"
@@ -34,9 +35,9 @@ type Server struct {
 	nonResource map[string]http.Handler
 	metrics     *metrics
 	auditor     *audit.Auditor // nil: nothing is recorded
-	reads       *limiter
-	writes      *limiter
-	ready       chan struct{}
+	// fair gives requests their turns; nil: they need none.
+	fair  *fairness.Controller
+	ready chan struct{}
 
 	mu      sync.Mutex // guards started, stopped, published and calls
 	started bool
@@ -59,9 +60,7 @@ func New(config Config) (*Server, error) {
 		scheme: newScheme(config.Resources),
 		names:  registry.NewNames(config.Rand),
 		ready:  make(chan struct{}), published: make(chan struct{}),
-		calls:  map[*call]struct{}{},
-		reads:  newLimiter(config.MaxReads),
-		writes: newLimiter(config.MaxWrites),
+		calls: map[*call]struct{}{},
 	}
 	s.Delegate(nil)
 	s.codec = codec.New(s.scheme)
@@ -83,6 +82,9 @@ func New(config Config) (*Server, error) {
 		Admission: config.Admission, Names: s.names,
 	}, config.Resources)
 	if err != nil {
+		return nil, fmt.Errorf("apiserver: %w", err)
+	}
+	if s.fair, err = s.newFairness(); err != nil {
 		return nil, fmt.Errorf("apiserver: %w", err)
 	}
 	s.nonResource = s.nonResourceHandlers()
@@ -120,6 +122,7 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	})
+	wait.Go(func() { s.keepFairness(ctx) })
 	err := s.cache.Run(ctx)
 	cancel()
 	wait.Wait()

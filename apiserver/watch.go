@@ -160,6 +160,7 @@ func (st *stream) run(ctx context.Context, opts *internalversion.ListOptions, in
 			return err
 		}
 	}
+	st.begun()
 	marked := time.Now()
 	for {
 		batch, err := watcher.Next(ctx)

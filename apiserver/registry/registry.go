@@ -109,6 +109,16 @@ func storagePrefix(res *resource.Resource) string {
 // Ready is closed once the resource's objects have been loaded.
 func (r *Registry) Ready() <-chan struct{} { return r.cached.Ready() }
 
+// Size is how many objects there are, and the bytes that they take in the store. It
+// waits for nothing.
+func (r *Registry) Size() (objects int, bytes int64) { return r.cached.Size() }
+
+// Watchers is how many watches would be told of a write to an object; of one whose
+// name is not known yet, name is "".
+func (r *Registry) Watchers(namespace, name string) int {
+	return r.cached.Watchers(r.key(namespace, name))
+}
+
 func (r *Registry) key(namespace, name string) string {
 	if r.Resource.Namespaced {
 		return r.prefix + namespace + "/" + name

@@ -147,6 +147,7 @@ func (r *Resource) install(entries []*Entry, revision int64) {
 	v.revision = revision
 	for _, e := range entries {
 		v.entries.Load(e.Key, e)
+		v.bytes += int64(e.Size)
 		for i, tree := range v.indexes {
 			for _, value := range e.values[i] {
 				tree.Set(indexKey(value, e.Key), e)

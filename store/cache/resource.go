@@ -163,6 +163,38 @@ func (r *Resource) Changed(ctx context.Context) (int64, error) {
 	return r.current.Load().revision, nil
 }
 
+// Size is how many entries there are at present, and the bytes of their stored
+// values. It waits for nothing: it is 0 while the resource is not loaded.
+func (r *Resource) Size() (entries int, bytes int64) {
+	v := r.current.Load()
+	if v == nil {
+		return 0, 0
+	}
+	return v.entries.Len(), v.bytes
+}
+
+// Watchers is how many watches would be told of a change of the entry with a key,
+// those by an index apart. Of a key that ends in a slash: of any entry below it.
+func (r *Resource) Watchers(key string) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := len(r.all.watchers)
+	if len(r.feeds) == 0 {
+		return n
+	}
+	for i := len(r.prefix); i < len(key); i++ {
+		if key[i] == '/' {
+			if f := r.feeds[Interest{Prefix: key[:i+1]}]; f != nil {
+				n += len(f.watchers)
+			}
+		}
+	}
+	if f := r.feeds[Interest{Key: key}]; f != nil {
+		n += len(f.watchers)
+	}
+	return n
+}
+
 func (r *Resource) waitReady(ctx context.Context) error {
 	select {
 	case <-r.gone:

@@ -9,6 +9,8 @@ type version struct {
 	// revision up to which every write to the resource is in.
 	revision int64
 	entries  *btree.Map[string, *Entry]
+	// bytes are the sizes of all entries.
+	bytes int64
 	// indexes map indexKey(value, key) to the entry, one tree per index.
 	indexes []*btree.Map[string, *Entry]
 }
@@ -27,7 +29,7 @@ func newVersion(indexes int) *version {
 // edit returns a copy that may be written to. Copying marks the trees of v, so
 // two copies of one version are not made at once.
 func (v *version) edit() *version {
-	c := &version{revision: v.revision, entries: v.entries.Copy(), indexes: make([]*btree.Map[string, *Entry], len(v.indexes))}
+	c := &version{revision: v.revision, entries: v.entries.Copy(), bytes: v.bytes, indexes: make([]*btree.Map[string, *Entry], len(v.indexes))}
 	for i, tree := range v.indexes {
 		c.indexes[i] = tree.Copy()
 	}
@@ -37,6 +39,10 @@ func (v *version) edit() *version {
 // set puts an entry in place of the one that its key holds.
 func (v *version) set(e *Entry) (old *Entry) {
 	old, _ = v.entries.Set(e.Key, e)
+	v.bytes += int64(e.Size)
+	if old != nil {
+		v.bytes -= int64(old.Size)
+	}
 	for i, tree := range v.indexes {
 		v.unindex(i, tree, old, e)
 		for _, value := range e.values[i] {
@@ -52,6 +58,7 @@ func (v *version) remove(key string) (old *Entry) {
 	if !ok {
 		return nil
 	}
+	v.bytes -= int64(old.Size)
 	for i, tree := range v.indexes {
 		v.unindex(i, tree, old, nil)
 	}

@@ -2,9 +2,8 @@
 // schemas and priority levels, and says which of them every cluster has from the start
 // (KEP-1040).
 //
-// The objects are served, kept and mended as upstream's are, so that clients which
-// read or write them work; how many requests this server works on at a time is its
-// own bound and does not follow them.
+// The objects are served, kept and mended as upstream's are; package fairness has the
+// server follow them.
 package flowcontrol
 
 import (
