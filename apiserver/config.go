@@ -2,11 +2,12 @@
 // that serves the resources it is given, and in-process clients to it. It stands
 // between every other component and the store; nothing else writes there.
 //
-// The path of a request is in path.go, from top to bottom: authenticate →
-// wait for a turn → authorise → decode → admit (mutate) → default → validate → admit (validate) →
-// store → encode. Its parts are the packages below: request (what is asked for),
-// authn, authz, fairness (whose turn it is), codec (media types), patch, fieldmanager, admission, registry (the
-// writes and reads of all resources), discovery and openapi.
+// The path of a request is in path.go, from top to bottom: authenticate → wait for a
+// turn → authorise → decode → admit (mutate) → default → validate → admit (validate)
+// → store → encode. Its parts are the packages below: request (what is asked for),
+// authn, fairness (whose turn it is), authz, codec (media types), patch,
+// fieldmanager, admission, registry (the writes and reads of all resources),
+// discovery and openapi.
 //
 // The host owns the listener, TLS and HTTP/2; [Server.RESTConfig] and
 // [Server.Informers] need none.
