@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"math/big"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,8 +19,8 @@ import (
 const (
 	addressPrefix = "/registry/ipaddresses/"
 	managedBy     = "ipallocator.k8s.io"
-	// guesses is how many random addresses are tried before the pool is listed:
-	// enough while most of it is free.
+	// guesses is how many random addresses are tried before all that are taken are
+	// listed: enough while most are free.
 	guesses = 8
 )
 
@@ -29,21 +28,32 @@ const (
 type AddressConfig struct {
 	// Store that keeps the allocations. Required.
 	Store store.Store
-	// CIDR is the pool, for instance 10.96.0.0/12; of an IPv4 range the first and
-	// the last address are never used. Required.
+	// CIDR is the cluster's own range, for instance 10.96.0.0/12: the one that
+	// addresses come from until [Addresses.Use] says otherwise. Of a range, the
+	// first address and, of an IPv4 one, the last are never used. Required.
 	CIDR netip.Prefix
 	// IntN gives a random number in [0, n) and must be safe for concurrent use;
 	// nil means math/rand/v2. Give one to make choices repeatable.
 	IntN func(n int) int
 }
 
-// Addresses is a pool of cluster IPs of one family. It is safe for concurrent
-// use, by several processes too.
+// Addresses are the cluster IPs of one family, from all the ranges that there are of
+// it (KEP-1880). It is safe for concurrent use, by several processes too.
 type Addresses struct {
-	cfg   AddressConfig
-	first netip.Addr
-	size  uint64
+	cfg    AddressConfig
+	home   span
+	ranges atomic.Pointer[spans]
 }
+
+// Range is a range of cluster IPs. One that is not Open gives no more addresses; those
+// that it gave remain.
+type Range struct {
+	CIDR netip.Prefix
+	Open bool
+}
+
+// spans is what is known of the ranges at one moment: all of them, and the open ones.
+type spans struct{ all, open []span }
 
 // Owner is the service that holds addresses.
 type Owner struct{ Namespace, Name string }
@@ -53,59 +63,55 @@ func NewAddresses(cfg AddressConfig) (*Addresses, error) {
 	if cfg.Store == nil {
 		return nil, errors.New("allocator: a store is required")
 	}
-	if !cfg.CIDR.IsValid() {
-		return nil, fmt.Errorf("allocator: %q is no address range", cfg.CIDR)
+	home, err := spanOf(cfg.CIDR)
+	if err != nil {
+		return nil, err
 	}
 	cfg.CIDR = cfg.CIDR.Masked()
 	cfg.IntN = intN(cfg.IntN)
-	bits := cfg.CIDR.Addr().BitLen() - cfg.CIDR.Bits()
-	size := uint64(math.MaxUint32)
-	if bits < 32 {
-		size = 1 << bits
-	}
-	if size < 4 {
-		return nil, fmt.Errorf("allocator: the range %s is too small to allocate addresses from", cfg.CIDR)
-	}
-	// Without the network's own address and, in IPv4, its broadcast address.
-	size--
-	if cfg.CIDR.Addr().Is4() {
-		size--
-	}
-	return &Addresses{cfg: cfg, first: cfg.CIDR.Addr().Next(), size: size}, nil
+	a := &Addresses{cfg: cfg, home: home}
+	a.Use([]Range{{CIDR: cfg.CIDR, Open: true}})
+	return a, nil
 }
 
-// CIDR is the pool.
+// Use makes ranges those that addresses come from, in place of all before; they may
+// overlap. Allocations that run finish with what they found. Ranges of the other family,
+// and those that hold no address that a service may have, are passed over.
+func (a *Addresses) Use(ranges []Range) {
+	now := &spans{}
+	for _, r := range ranges {
+		s, err := spanOf(r.CIDR)
+		if err != nil || s.first.BitLen() != a.home.first.BitLen() {
+			continue
+		}
+		now.all = append(now.all, s)
+		if r.Open {
+			now.open = append(now.open, s)
+		}
+	}
+	a.ranges.Store(now)
+}
+
+// CIDR is the cluster's own range.
 func (a *Addresses) CIDR() netip.Prefix { return a.cfg.CIDR }
 
-// Family is the pool's IP family.
-func (a *Addresses) Family() corev1.IPFamily {
-	if a.cfg.CIDR.Addr().Is4() {
+// Family is the IP family of all addresses.
+func (a *Addresses) Family() corev1.IPFamily { return familyOf(a.home.first) }
+
+func familyOf(ip netip.Addr) corev1.IPFamily {
+	if ip.Is4() {
 		return corev1.IPv4Protocol
 	}
 	return corev1.IPv6Protocol
 }
 
-// First is the first address of the pool: the kubernetes service's.
-func (a *Addresses) First() netip.Addr { return a.first }
-
-// at is the address n places behind the first.
-func (a *Addresses) at(n uint64) netip.Addr {
-	sum := new(big.Int).SetBytes(a.first.AsSlice())
-	sum.Add(sum, new(big.Int).SetUint64(n))
-	raw := make([]byte, a.first.BitLen()/8)
-	sum.FillBytes(raw)
-	addr, _ := netip.AddrFromSlice(raw)
-	return addr
-}
-
-func (a *Addresses) contains(ip netip.Addr) bool {
-	return a.cfg.CIDR.Contains(ip) && ip.Compare(a.first) >= 0 && ip.Compare(a.at(a.size-1)) <= 0
-}
+// First is the first address of the cluster's own range: the kubernetes service's.
+func (a *Addresses) First() netip.Addr { return a.home.first }
 
 // Allocate takes a certain address, or fails with [ErrAddressTaken] or
 // [ErrOtherNetwork]. A dry run only looks.
 func (a *Addresses) Allocate(ctx context.Context, owner Owner, ip netip.Addr, dryRun bool) error {
-	if !a.contains(ip) {
+	if !holder(a.ranges.Load().open, ip) {
 		return ErrOtherNetwork
 	}
 	return a.take(ctx, owner, ip, dryRun)
@@ -123,7 +129,7 @@ func (a *Addresses) take(ctx context.Context, owner Owner, ip netip.Addr, dryRun
 		}
 		return nil
 	}
-	value, err := encode(newIPAddress(owner, ip, a.Family(), time.Now()))
+	value, err := encode(newIPAddress(owner, ip, time.Now()))
 	if err != nil {
 		return fmt.Errorf("encoding the allocation of %s: %w", ip, err)
 	}
@@ -136,12 +142,21 @@ func (a *Addresses) take(ctx context.Context, owner Owner, ip netip.Addr, dryRun
 	return nil
 }
 
-// AllocateNext takes any free address, or fails with [ErrFull].
+// AllocateNext takes any free address, of any range that is open, or fails with
+// [ErrFull].
 func (a *Addresses) AllocateNext(ctx context.Context, owner Owner, dryRun bool) (netip.Addr, error) {
-	band := staticBand(a.size, 16, 256)
-	dynamic := a.size - band
-	for range guesses {
-		ip := a.at(band + a.random(dynamic))
+	open := a.ranges.Load().open
+	if len(open) == 0 {
+		return netip.Addr{}, ErrFull
+	}
+	start := 0
+	if len(open) > 1 {
+		start = a.cfg.IntN(len(open))
+	}
+	// One range after the other, so that a full one costs little.
+	for i := range guesses {
+		s := &open[(start+i)%len(open)]
+		ip := s.at(s.band + a.random(s.size-s.band))
 		switch err := a.take(ctx, owner, ip, dryRun); {
 		case err == nil:
 			return ip, nil
@@ -149,22 +164,31 @@ func (a *Addresses) AllocateNext(ctx context.Context, owner Owner, dryRun bool) 
 			return netip.Addr{}, err
 		}
 	}
-	return a.search(ctx, owner, band, dryRun)
+	found, err := a.taken(ctx)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	for i := range open {
+		ip, err := a.search(ctx, owner, &open[(start+i)%len(open)], found, dryRun)
+		if !errors.Is(err, ErrFull) {
+			return ip, err
+		}
+	}
+	return netip.Addr{}, ErrFull
 }
 
 func (a *Addresses) random(n uint64) uint64 {
 	if n == 0 {
 		return 0
 	}
-	return uint64(a.cfg.IntN(int(min(n, math.MaxInt32))))
+	return uint64(a.cfg.IntN(int(n)))
 }
 
-// search finds a free address in a crowded pool: behind the static band first,
-// from a random place round, then in the band.
-func (a *Addresses) search(ctx context.Context, owner Owner, band uint64, dryRun bool) (netip.Addr, error) {
+// taken are all addresses that somebody has.
+func (a *Addresses) taken(ctx context.Context) (map[netip.Addr]bool, error) {
 	list, err := a.cfg.Store.List(ctx, addressPrefix, store.ListOptions{})
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("listing the allocated addresses: %w", err)
+		return nil, fmt.Errorf("listing the allocated addresses: %w", err)
 	}
 	taken := make(map[netip.Addr]bool, len(list.KVs))
 	for _, kv := range list.KVs {
@@ -172,10 +196,16 @@ func (a *Addresses) search(ctx context.Context, owner Owner, band uint64, dryRun
 			taken[ip] = true
 		}
 	}
+	return taken, nil
+}
+
+// search finds a free address in a crowded range: behind the static band first, from a
+// random place round, then in the band.
+func (a *Addresses) search(ctx context.Context, owner Owner, s *span, taken map[netip.Addr]bool, dryRun bool) (netip.Addr, error) {
 	try := func(from, to, start uint64) (netip.Addr, error) {
 		n := to - from
 		for i := uint64(0); i < n; i++ {
-			ip := a.at(from + (start+i)%n)
+			ip := s.at(from + (start+i)%n)
 			if taken[ip] {
 				continue
 			}
@@ -187,18 +217,16 @@ func (a *Addresses) search(ctx context.Context, owner Owner, band uint64, dryRun
 		}
 		return netip.Addr{}, ErrFull
 	}
-	ip, err := try(band, a.size, a.random(a.size-band))
-	if errors.Is(err, ErrFull) && band > 0 {
-		ip, err = try(0, band, a.random(band))
+	ip, err := try(s.band, s.size, a.random(s.size-s.band))
+	if errors.Is(err, ErrFull) && s.band > 0 {
+		ip, err = try(0, s.band, a.random(s.band))
 	}
 	return ip, err
 }
 
-// Release gives an address back if owner holds it; otherwise it does nothing.
+// Release gives an address back if owner holds it, whatever range it is of; otherwise
+// it does nothing.
 func (a *Addresses) Release(ctx context.Context, owner Owner, ip netip.Addr) error {
-	if !a.cfg.CIDR.Contains(ip) {
-		return nil
-	}
 	return releaseKey(ctx, a.cfg.Store, addressPrefix+ip.String(), owner)
 }
 
@@ -232,18 +260,28 @@ func ownerOf(ip *networkingv1.IPAddress) Owner {
 	return Owner{Namespace: ref.Namespace, Name: ref.Name}
 }
 
-func newIPAddress(owner Owner, ip netip.Addr, family corev1.IPFamily, now time.Time) *networkingv1.IPAddress {
+// writer and written are what upstream's objects say of who wrote which of their fields.
+const writer = "kube-apiserver"
+
+var written = metav1.NewFieldsV1(`{"f:metadata":{"f:labels":{".":{},"f:ipaddress.kubernetes.io/ip-family":{},"f:ipaddress.kubernetes.io/managed-by":{}}},` +
+	`"f:spec":{"f:parentRef":{".":{},"f:name":{},"f:namespace":{},"f:resource":{}}}}`)
+
+func newIPAddress(owner Owner, ip netip.Addr, now time.Time) *networkingv1.IPAddress {
+	at := metav1.NewTime(now.Truncate(time.Second))
 	return &networkingv1.IPAddress{
 		TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "IPAddress"},
 		ObjectMeta: metav1.ObjectMeta{
 			Name:              ip.String(),
 			UID:               uuid.NewUUID(),
-			CreationTimestamp: metav1.NewTime(now.Truncate(time.Second)),
-			Generation:        1,
+			CreationTimestamp: at,
 			Labels: map[string]string{
-				networkingv1.LabelIPAddressFamily: string(family),
+				networkingv1.LabelIPAddressFamily: string(familyOf(ip)),
 				networkingv1.LabelManagedBy:       managedBy,
 			},
+			ManagedFields: []metav1.ManagedFieldsEntry{{
+				Manager: writer, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: "networking.k8s.io/v1",
+				Time: &at, FieldsType: "FieldsV1", FieldsV1: written,
+			}},
 		},
 		Spec: networkingv1.IPAddressSpec{ParentRef: &networkingv1.ParentReference{
 			Resource: "services", Namespace: owner.Namespace, Name: owner.Name,

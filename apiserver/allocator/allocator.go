@@ -4,7 +4,9 @@
 // The pools live in the store in the layout of Kubernetes (KEP-1880): one
 // networking.k8s.io IPAddress object per cluster address, created only where it
 // is absent, and one bitmap of all node ports, changed by compare and swap. So
-// several masters may allocate at once, and what one holds the others see.
+// several masters may allocate at once, and what one holds the others see. Addresses
+// come from all the ranges that [Addresses.Use] names: those of the ServiceCIDRs, which
+// apiserver/servicecidrs follows.
 //
 // It stands beside apiserver/resources, whose services take from it just before
 // they are written and give back when they are gone; [Repairer] finds what a

@@ -15,7 +15,7 @@ import (
 	"github.com/strake-io/strake/store/memory"
 )
 
-func newStore(t *testing.T) store.Store {
+func newStore(t testing.TB) store.Store {
 	t.Helper()
 	s, err := memory.New(memory.Config{})
 	if err != nil {
@@ -49,7 +49,7 @@ func TestAddressesByTwoMasters(t *testing.T) {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			if taken[ip] || !masters[0].contains(ip) {
+			if taken[ip] || !holder(masters[0].ranges.Load().open, ip) {
 				t.Errorf("%s was given twice, or is outside", ip)
 			}
 			taken[ip] = true
@@ -170,6 +170,26 @@ func TestPorts(t *testing.T) {
 	}
 }
 
+// putService writes a service as the API server would, but takes nothing for it.
+func putService(t *testing.T, s store.Store, name, ip string, nodePorts ...int32) {
+	t.Helper()
+	service := &corev1.Service{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, ClusterIP: ip, ClusterIPs: []string{ip}},
+	}
+	for _, port := range nodePorts {
+		service.Spec.Ports = append(service.Spec.Ports, corev1.ServicePort{Port: 80, NodePort: port})
+	}
+	value, err := encode(service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Put(t.Context(), store.Put{Key: servicePrefix + "default/" + name, Value: value}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestRepair(t *testing.T) {
 	s, ctx := newStore(t), t.Context()
 	a := newAddresses(t, s, "10.0.0.0/24")
@@ -182,20 +202,7 @@ func TestRepair(t *testing.T) {
 	if err := errors.Join(a.Allocate(ctx, Owner{"default", "gone"}, leaked, false), p.Allocate(ctx, false, 30007)); err != nil {
 		t.Fatal(err)
 	}
-	value, err := encode(&corev1.Service{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
-		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web"},
-		Spec: corev1.ServiceSpec{
-			Type: corev1.ServiceTypeNodePort, ClusterIP: "10.0.0.8", ClusterIPs: []string{"10.0.0.8"},
-			Ports: []corev1.ServicePort{{Port: 80, NodePort: 30008}},
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Put(ctx, store.Put{Key: servicePrefix + "default/web", Value: value}); err != nil {
-		t.Fatal(err)
-	}
+	putService(t, s, "web", "10.0.0.8", 30008)
 	r := NewRepairer(s, []*Addresses{a}, p)
 	for i, want := range []Repaired{{AddressesTaken: 1, PortsTaken: 1}, {AddressesFreed: 1, PortsFreed: 1}, {}} {
 		got, err := r.Repair(ctx)

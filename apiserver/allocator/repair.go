@@ -112,10 +112,11 @@ func (r *Repairer) repairAddresses(ctx context.Context, held *store.ListResult, 
 	for name, owner := range wanted {
 		ip := netip.MustParseAddr(name)
 		for _, pool := range r.pools {
-			if !pool.contains(ip) {
+			// An address is a service's, though its range give no more.
+			if !holder(pool.ranges.Load().all, ip) {
 				continue
 			}
-			switch err := pool.Allocate(ctx, owner, ip, false); {
+			switch err := pool.take(ctx, owner, ip, false); {
 			case err == nil:
 				done.AddressesTaken++
 			case !errors.Is(err, ErrAddressTaken):

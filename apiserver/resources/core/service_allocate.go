@@ -108,7 +108,7 @@ func (c *claim) finish(ctx context.Context, written bool) {
 
 func (p *servicePools) of(ip netip.Addr) *allocator.Addresses {
 	for _, pool := range p.addresses {
-		if pool.CIDR().Addr().Is4() == ip.Is4() {
+		if pool.First().Is4() == ip.Is4() {
 			return pool
 		}
 	}
