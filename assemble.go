@@ -40,6 +40,7 @@ import (
 	"github.com/strake-io/strake/apiserver/resources"
 	"github.com/strake-io/strake/apiserver/resources/core"
 	"github.com/strake-io/strake/apiserver/resources/scheduling"
+	"github.com/strake-io/strake/apiserver/servicecidrs"
 	"github.com/strake-io/strake/apiserver/webhook"
 	"github.com/strake-io/strake/controllers"
 	"github.com/strake-io/strake/controllers/defaults"
@@ -158,7 +159,22 @@ func (c *ControlPlane) assembleServer() error {
 	if err := c.assembleAggregation(); err != nil {
 		return err
 	}
+	if err := c.assembleServiceCIDRs(); err != nil {
+		return err
+	}
 	return c.assembleCustomResources()
+}
+
+// assembleServiceCIDRs lets services have addresses of the ranges that there are.
+func (c *ControlPlane) assembleServiceCIDRs() error {
+	client, err := c.client(serverUser)
+	if err != nil {
+		return err
+	}
+	c.serviceCIDRs, err = servicecidrs.New(servicecidrs.Config{
+		Server: c.server, Client: client, Addresses: c.allocation.addresses, Logger: c.config.Logger.WithName("servicecidrs"),
+	})
+	return err
 }
 
 // admission is what looks at every write.
@@ -285,7 +301,14 @@ func (c *ControlPlane) bootstrap(ctx context.Context, done chan<- struct{}) erro
 	// What does not need each other is written side by side, so that it shares the
 	// store's commits.
 	rest, restCtx := errgroup.WithContext(ctx)
-	rest.Go(func() error { return c.publishKubernetesService(restCtx, client) })
+	rest.Go(func() error {
+		select {
+		case <-c.serviceCIDRs.Ready(): // the service has an address of theirs
+			return c.publishKubernetesService(restCtx, client)
+		case <-restCtx.Done():
+			return restCtx.Err()
+		}
+	})
 	rest.Go(func() error { return bootstrap.Reconcile(restCtx, client) })
 	rest.Go(func() error { return createPriorityClasses(restCtx, client) })
 	rest.Go(func() error { return ensureTokenTracking(restCtx, client, time.Now()) })

@@ -32,6 +32,7 @@ import (
 	"github.com/strake-io/strake/apiserver/customresources"
 	"github.com/strake-io/strake/apiserver/nodeproxy"
 	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/apiserver/servicecidrs"
 	"github.com/strake-io/strake/apiserver/webhook"
 	"github.com/strake-io/strake/controllers"
 	"github.com/strake-io/strake/internal/stages"
@@ -84,8 +85,10 @@ type ControlPlaneConfig struct {
 	// Resources beside the built-in ones: the program's own types.
 	Resources []*resource.Resource
 
-	// ServiceCIDRs are the ranges of cluster IPs, at most one of each family;
-	// empty means 10.96.0.0/12. A cluster's do not change.
+	// ServiceCIDRs are the ranges of cluster IPs that the cluster begins with, at most
+	// one of each family, the one that services get by default first; empty means
+	// 10.96.0.0/12. They are those of the ServiceCIDR "kubernetes", and stay so; a range
+	// of a second family may come to them. More are added as objects of that kind.
 	ServiceCIDRs []netip.Prefix
 	// ClusterCIDRs are the ranges that nodes get their pods' ranges from; empty
 	// means 10.244.0.0/16.
@@ -147,18 +150,19 @@ type ControlPlane struct {
 	flowControl chan struct{}
 	// roles authorises by the roles there are, nodes by what is on them, once
 	// rolesRead are closed.
-	roles      *rbac.Authorizer
-	nodes      *node.Authorizer
-	rolesRead  []<-chan struct{}
-	complete   chan struct{} // closed once the custom resources are served
-	webhooks   *webhook.Caller
-	allocation *allocation
-	pipes      *nodeproxy.Pipes
-	informers  informers.SharedInformerFactory
-	scheduler  *scheduler.Scheduler
-	runner     *controllers.Runner
-	admin      kubernetes.Interface
-	ready      chan struct{}
+	roles        *rbac.Authorizer
+	nodes        *node.Authorizer
+	rolesRead    []<-chan struct{}
+	serviceCIDRs *servicecidrs.Keeper
+	complete     chan struct{} // closed once the custom resources are served
+	webhooks     *webhook.Caller
+	allocation   *allocation
+	pipes        *nodeproxy.Pipes
+	informers    informers.SharedInformerFactory
+	scheduler    *scheduler.Scheduler
+	runner       *controllers.Runner
+	admin        kubernetes.Interface
+	ready        chan struct{}
 }
 
 var (
@@ -236,6 +240,7 @@ func (c *ControlPlane) Run(ctx context.Context) error {
 			<-ctx.Done()
 			return nil
 		}, Ready: c.complete},
+		stages.Stage{Name: "service CIDRs", Run: c.serviceCIDRs.Run},
 		stages.Stage{Name: "bootstrap", Run: func(ctx context.Context) error { return c.bootstrap(ctx, bootstrapped) }, Ready: bootstrapped},
 		stages.Stage{Name: "informers", Run: func(ctx context.Context) error {
 			c.informers.StartWithContext(ctx)
