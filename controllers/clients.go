@@ -10,6 +10,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -85,6 +86,8 @@ func send(ctx context.Context, c kubernetes.Interface, m metadata.Interface, w W
 		return act(ctx, c.AppsV1().Deployments(ns), o, w)
 	case *rbacv1.ClusterRole:
 		return act(ctx, c.RbacV1().ClusterRoles(), o, w)
+	case *networkingv1.ServiceCIDR:
+		return act(ctx, c.NetworkingV1().ServiceCIDRs(), o, w)
 	case *coordinationv1.Lease:
 		return act(ctx, c.CoordinationV1().Leases(ns), o, w)
 	}

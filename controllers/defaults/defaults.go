@@ -26,6 +26,7 @@ import (
 	"github.com/strake-io/strake/controllers/rootca"
 	"github.com/strake-io/strake/controllers/serviceaccount"
 	"github.com/strake-io/strake/controllers/serviceaccounttoken"
+	"github.com/strake-io/strake/controllers/servicecidr"
 	"github.com/strake-io/strake/controllers/tainteviction"
 	"github.com/strake-io/strake/controllers/vacprotection"
 	"github.com/strake-io/strake/controllers/validatingadmissionpolicystatus"
@@ -67,6 +68,7 @@ func All(c Config) []controllers.Registration {
 		pvcprotection.New(),
 		pvprotection.New(),
 		vacprotection.New(),
+		servicecidr.New(),
 		validatingadmissionpolicystatus.New(),
 		nodelifecycle.New(nodelifecycle.Config{Grace: c.NodeGrace}),
 		tainteviction.New(),

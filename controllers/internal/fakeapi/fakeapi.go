@@ -323,7 +323,7 @@ func (a *API) patch(gvr schema.GroupVersionResource, ns, name string, pt types.P
 	}
 	var after []byte
 	switch pt {
-	case types.StrategicMergePatchType:
+	case types.StrategicMergePatchType, types.ApplyPatchType: // nobody's fields are kept apart
 		after, err = strategicpatch.StrategicMergePatch(before, data, old)
 	case types.MergePatchType:
 		after, err = jsonpatch.MergePatch(before, data)
