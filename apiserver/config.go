@@ -91,10 +91,10 @@ type Config struct {
 	// BookmarkEvery is the time between bookmarks of a watch. Default 1 min.
 	BookmarkEvery time.Duration
 	// MaxInFlight is how many requests are served at a time; long lists count for
-	// several, watches only while they begin, connections not at all, and
-	// administrators (system:masters) are not held up by it. It is divided up among
-	// the priority levels (API priority and fairness, package fairness), by which
-	// more requests wait or are told to come back (429). Default 600, upstream's 400
+	// several, watches only while they begin, connections and clients in this process
+	// not at all, and administrators (system:masters) are not held up by it. It is
+	// divided up among the priority levels (API priority and fairness, package
+	// fairness), by which more requests wait or are told to come back (429). Default 600, upstream's 400
 	// that read and 200 that write. Negative: requests are not classified, and as
 	// many are served as come.
 	MaxInFlight int

@@ -26,6 +26,7 @@ import (
 // crowded is a server over HTTP in which the user alice has one seat and one place to
 // wait. A request for /slow takes until it is let go.
 type crowded struct {
+	server        *apiserver.Server
 	url           string
 	entered, free chan struct{}
 	schema, level string // UIDs of hers
@@ -88,7 +89,7 @@ func crowd(t *testing.T) *crowded {
 	clientWithNamespace(t, server)
 	host := httptest.NewServer(server)
 	t.Cleanup(host.Close)
-	s.url = host.URL
+	s.server, s.url = server, host.URL
 
 	c := s.client("root").FlowcontrolV1()
 	level, err := c.PriorityLevelConfigurations().Create(t.Context(), &flowcontrolv1.PriorityLevelConfiguration{
@@ -169,12 +170,20 @@ func TestPriorityAndFairness(t *testing.T) {
 			t.Errorf("%s: %d %q %v", path, code, body, h)
 		}
 	}
-	// Administrators are not held up, and connections take no seat.
+	// Administrators are not held up; clients in this process and connections take no
+	// seat.
 	for range 20 {
 		code, h, _ := s.get(t, "root", "/api/v1/namespaces/default/pods")
 		if _, told := h["X-Kubernetes-Pf-Flowschema-Uid"]; code != http.StatusOK || !told || s.hers(h) {
 			t.Fatalf("%d %v", code, h)
 		}
+	}
+	inside, err := s.server.RESTConfig(&user.DefaultInfo{Name: "alice"}).Transport.RoundTrip(
+		httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v1/namespaces/default/pods", nil))
+	if err != nil || inside.StatusCode != http.StatusOK || !s.hers(inside.Header) {
+		t.Errorf("in this process: %+v %v", inside, err)
+	} else {
+		_ = inside.Body.Close()
 	}
 	if code, h, _ := s.get(t, "alice", "/api/v1/namespaces/default/pods/p/exec"); code != http.StatusSwitchingProtocols || h["X-Kubernetes-Pf-Flowschema-Uid"] != nil {
 		t.Errorf("exec: %d %v", code, h)
