@@ -46,7 +46,7 @@ func (c *cluster) within(cidr string, families ...corev1.IPFamily) *corev1.Servi
 
 func (c *cluster) full(families ...corev1.IPFamily) {
 	c.Helper()
-	if s, err := c.service(families...); err == nil || !strings.Contains(err.Error(), "failed to allocate a serviceIP: range is full") {
+	if s, err := c.service(families...); err == nil || !strings.Contains(err.Error(), "failed to allocate a serviceIP for Service") || !strings.Contains(err.Error(), "range is full") {
 		c.Fatalf("%+v, %v", s, err)
 	}
 }

@@ -145,7 +145,7 @@ func (c *claim) takeAddresses(ctx context.Context, s, was *corev1.Service) error
 		}
 		ip, err := pool.AllocateNext(ctx, c.owner, c.dryRun)
 		if err != nil {
-			return apierrors.NewInternalError(fmt.Errorf("failed to allocate a serviceIP: %w", err))
+			return apierrors.NewInternalError(fmt.Errorf("failed to allocate a serviceIP for Service %q: %w", s.Name, err))
 		}
 		c.tookIPs = append(c.tookIPs, ip)
 		s.Spec.ClusterIPs = append(s.Spec.ClusterIPs, ip.String())
@@ -169,7 +169,7 @@ func addressError(s *corev1.Service, ip string, err error) error {
 		return apierrors.NewInternalError(fmt.Errorf("failed to allocate IP %v: %w", ip, err))
 	}
 	return apierrors.NewInvalid(gvk("Service").GroupKind(), s.Name, field.ErrorList{
-		field.Invalid(field.NewPath("spec", "clusterIPs"), []string{ip}, fmt.Sprintf("failed to allocate IP %v: %v", ip, err)),
+		field.Invalid(field.NewPath("spec", "clusterIPs"), slices.Clone(s.Spec.ClusterIPs), fmt.Sprintf("failed to allocate IP %v: %v", ip, err)),
 	})
 }
 
@@ -248,7 +248,7 @@ func (c *claim) portsOf(ctx context.Context, s *corev1.Service, held []int32, wa
 	if needsHealthCheckPort(s) && s.Spec.HealthCheckNodePort == 0 {
 		port, err := c.nextPort(ctx, wanted)
 		if err != nil {
-			return apierrors.NewInternalError(fmt.Errorf("failed to allocate a HealthCheck NodePort: %w", err))
+			return apierrors.NewInternalError(fmt.Errorf("failed to allocate a HealthCheck NodePort 0: %w", err))
 		}
 		s.Spec.HealthCheckNodePort = port
 	}

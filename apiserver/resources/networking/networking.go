@@ -148,9 +148,11 @@ func serviceCIDRs() *resource.Resource {
 		},
 		Subresources: []resource.Subresource{{Name: "status", View: &resource.View{
 			PrepareForUpdate: func(_ resource.Request, obj, old runtime.Object) {
-				obj.(*networkingv1.ServiceCIDR).Spec = old.(*networkingv1.ServiceCIDR).Spec
+				c, was := obj.(*networkingv1.ServiceCIDR), old.(*networkingv1.ServiceCIDR)
+				c.Spec = was.Spec
+				metav1.ResetObjectMetaForStatus(c, was)
 			},
-			ResetFields: fieldpath.NewSet(fieldpath.MakePathOrDie("spec")),
+			ResetFields: fieldpath.NewSet(fieldpath.MakePathOrDie("metadata"), fieldpath.MakePathOrDie("spec")),
 		}}},
 	}
 }
@@ -160,7 +162,8 @@ func validateCIDRs(cidrs []string, at *field.Path) field.ErrorList {
 	case len(cidrs) == 0:
 		return field.ErrorList{field.Required(at, "at least one CIDR required")}
 	case len(cidrs) > 2:
-		return field.ErrorList{field.Invalid(at, cidrs, "may only hold up to 2 values")}
+		// Upstream shows the whole spec, by its Go names.
+		return field.ErrorList{field.Invalid(at, struct{ CIDRs []string }{cidrs}, "may only hold up to 2 values")}
 	}
 	var errs field.ErrorList
 	for i, c := range cidrs {
