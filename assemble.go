@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -304,7 +303,13 @@ func (c *ControlPlane) bootstrap(ctx context.Context, done chan<- struct{}) erro
 	rest.Go(func() error {
 		select {
 		case <-c.serviceCIDRs.Ready(): // the service has an address of theirs
-			return c.publishKubernetesService(restCtx, client)
+			err := c.publishKubernetesService(restCtx, client)
+			if apierrors.IsInvalid(err) {
+				// The cluster still has other ranges: it is served all the same.
+				c.config.Logger.Error(err, "The service kubernetes is left for later")
+				return nil
+			}
+			return err
 		case <-restCtx.Done():
 			return restCtx.Err()
 		}
@@ -323,6 +328,7 @@ func (c *ControlPlane) bootstrap(ctx context.Context, done chan<- struct{}) erro
 	defer cancel()
 	kept.Go(func() { c.keepFlowControl(ctx, client) })
 	kept.Go(func() { c.keepTokenTracking(ctx, client) })
+	kept.Go(func() { c.keepKubernetesService(ctx, client) })
 	return c.allocation.repairer.Run(ctx, repairInterval, func(repaired allocator.Repaired, err error) {
 		if err != nil && ctx.Err() == nil {
 			c.config.Logger.Error(err, "Could not look for leaked cluster IPs and node ports")
@@ -337,43 +343,6 @@ func createPriorityClasses(ctx context.Context, client kubernetes.Interface) err
 		if _, err := client.SchedulingV1().PriorityClasses().Create(ctx, class, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("creating the priority class %s: %w", class.Name, err)
 		}
-	}
-	return nil
-}
-
-// securePort is the API's where none is advertised: upstream's default.
-const securePort int32 = 6443
-
-// publishKubernetesService makes the service "kubernetes", which every cluster has, and
-// leads it to where the API is advertised, if it is.
-func (c *ControlPlane) publishKubernetesService(ctx context.Context, client kubernetes.Interface) error {
-	port := securePort
-	if c.config.Advertise.IsValid() {
-		port = int32(c.config.Advertise.Port())
-	}
-	service := core.KubernetesService(c.allocation.addresses[0].First(), port)
-	_, err := client.CoreV1().Services(service.Namespace).Get(ctx, service.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		_, err = client.CoreV1().Services(service.Namespace).Create(ctx, service, metav1.CreateOptions{})
-	}
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("publishing the service kubernetes: %w", err)
-	}
-	if !c.config.Advertise.IsValid() {
-		return nil
-	}
-	endpoints, slice := core.KubernetesEndpoints([]netip.Addr{c.config.Advertise.Addr()}, port)
-	if _, err = client.CoreV1().Endpoints(endpoints.Namespace).Update(ctx, endpoints, metav1.UpdateOptions{}); apierrors.IsNotFound(err) {
-		_, err = client.CoreV1().Endpoints(endpoints.Namespace).Create(ctx, endpoints, metav1.CreateOptions{})
-	}
-	if err != nil {
-		return fmt.Errorf("publishing the endpoints of kubernetes: %w", err)
-	}
-	if _, err = client.DiscoveryV1().EndpointSlices(slice.Namespace).Update(ctx, slice, metav1.UpdateOptions{}); apierrors.IsNotFound(err) {
-		_, err = client.DiscoveryV1().EndpointSlices(slice.Namespace).Create(ctx, slice, metav1.CreateOptions{})
-	}
-	if err != nil {
-		return fmt.Errorf("publishing the endpoint slice of kubernetes: %w", err)
 	}
 	return nil
 }

@@ -171,13 +171,8 @@ func TestServiceCIDRs(t *testing.T) {
 // ranges of which nobody says that they are ready are used.
 func TestServiceCIDRsWithoutControllers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err := memory.New(memory.Config{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = s.Close() }()
-		config := ControlPlaneConfig{Store: s, NoControllers: true, NoScheduler: true, ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/30")}}
-		c, stop := runCluster(t, config)
+		c, stop := runCluster(t, ControlPlaneConfig{NoControllers: true, NoScheduler: true, ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/30")}})
+		defer stop()
 		o, err := c.NetworkingV1().ServiceCIDRs().Get(t.Context(), "kubernetes", metav1.GetOptions{})
 		if err != nil || len(o.Status.Conditions) != 1 || o.Status.Conditions[0].Message != "Kubernetes default Service CIDR is ready" {
 			t.Fatalf("%+v, %v", o, err)
@@ -195,19 +190,34 @@ func TestServiceCIDRsWithoutControllers(t *testing.T) {
 		c.within("10.10.0.0/30")
 		c.remove("kubernetes") // nothing holds it
 		c.expect("kubernetes", "Ready=True")
+	})
+}
+
+// The configuration of a cluster changes: a second family is added, another first range
+// is told of, and comes when the old one has gone.
+func TestServiceCIDRsOfAnotherConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := memory.New(memory.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Close() }()
+		config := ControlPlaneConfig{Store: s, NoControllers: true, NoScheduler: true, ServiceCIDRs: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/30")}}
+		c, stop := runCluster(t, config)
+		c.within("10.9.0.0/30")
+		c.add("more", "10.10.0.0/30")
 		stop()
 
-		// Another server of the same cluster: a second family is added, another first one
-		// is told of.
 		config.ServiceCIDRs = append(config.ServiceCIDRs, netip.MustParsePrefix("fd09::/112"))
 		c, stop = runCluster(t, config)
 		c.within("fd09::/112", corev1.IPv6Protocol)
 		stop()
 		config.ServiceCIDRs = []netip.Prefix{netip.MustParsePrefix("10.8.0.0/24")}
 		c, stop = runCluster(t, config)
-		c.within("10.10.0.0/30")
+		for range 2 {
+			c.within("10.10.0.0/30")
+		}
 		c.full() // its own range is nobody's
-		defer stop()
 		time.Sleep(time.Second)
 		events, err := c.CoreV1().Events("default").List(t.Context(), metav1.ListOptions{FieldSelector: "involvedObject.kind=ServiceCIDR"})
 		if err != nil || len(events.Items) != 1 {
@@ -216,6 +226,30 @@ func TestServiceCIDRsWithoutControllers(t *testing.T) {
 		const want = "The default ServiceCIDR [10.9.0.0/30 fd09::/112] does not match the controller flag configurations [10.8.0.0/24]"
 		if e := events.Items[0]; e.Reason != "KubernetesDefaultServiceCIDRInconsistent" || e.Message != want || e.Type != corev1.EventTypeWarning || e.Source.Component != "kubernetes-service-cidr-controller" {
 			t.Errorf("%+v", e)
+		}
+		stop()
+
+		// The operator moves the cluster to it: what has addresses of the old range goes,
+		// and what the cluster itself needs comes again.
+		config.NoControllers = false
+		c, stop = runCluster(t, config)
+		defer stop()
+		c.remove("kubernetes")
+		c.expect("kubernetes", "Ready=False Terminating")
+		all, err := c.CoreV1().Services("default").List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range all.Items {
+			if err := c.CoreV1().Services("default").Delete(t.Context(), s.Name, metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(25 * time.Second)
+		c.expect("kubernetes", "Ready=True")
+		own, err := c.CoreV1().Services("default").Get(t.Context(), "kubernetes", metav1.GetOptions{})
+		if err != nil || own.Spec.ClusterIP != "10.8.0.1" {
+			t.Errorf("%+v, %v", own, err)
 		}
 	})
 }

@@ -224,8 +224,8 @@ func (a *Addresses) search(ctx context.Context, owner Owner, s *span, taken map[
 	return ip, err
 }
 
-// Release gives an address back if owner holds it, whatever range it is of; otherwise
-// it does nothing.
+// Release gives an address back if owner holds it, whatever range and family it is of;
+// otherwise it does nothing.
 func (a *Addresses) Release(ctx context.Context, owner Owner, ip netip.Addr) error {
 	return releaseKey(ctx, a.cfg.Store, addressPrefix+ip.String(), owner)
 }

@@ -97,22 +97,13 @@ func (c *claim) finish(ctx context.Context, written bool) {
 	}
 	// An error leaves the address or port taken; the Repairer frees it later.
 	for _, ip := range ips {
-		if pool := c.pools.of(ip); pool != nil {
-			_ = pool.Release(ctx, c.owner, ip)
+		if len(c.pools.addresses) > 0 { // any will do, for a family that the cluster has no more, too
+			_ = c.pools.addresses[0].Release(ctx, c.owner, ip)
 		}
 	}
 	if c.pools.ports != nil && len(ports) > 0 {
 		_ = c.pools.ports.Release(ctx, ports...)
 	}
-}
-
-func (p *servicePools) of(ip netip.Addr) *allocator.Addresses {
-	for _, pool := range p.addresses {
-		if pool.First().Is4() == ip.Is4() {
-			return pool
-		}
-	}
-	return nil
 }
 
 // takeAddresses gives the service its families and their addresses.
