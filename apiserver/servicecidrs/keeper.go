@@ -112,10 +112,10 @@ func (k *Keeper) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if err := k.follow(ctx, source); err != nil && ctx.Err() == nil {
 			k.config.Logger.Error(err, "Following the ServiceCIDRs broke off")
-			select {
-			case <-ctx.Done():
-			case <-time.After(startInterval):
-			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(startInterval):
 		}
 	}
 	return nil
