@@ -39,6 +39,9 @@ func (s *Store) compactPeriodically(ctx context.Context) {
 			if err := s.Compact(ctx, before); err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrClosed) {
 				s.log.Error(err, "The store was not compacted", "revision", before)
 			}
+			if err := s.defragment(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrClosed) {
+				s.log.Error(err, "The store was not defragmented")
+			}
 			if err := s.makeRoom(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrClosed) {
 				s.log.Error(err, "The store remains full")
 			}

@@ -28,7 +28,7 @@ const (
 	keepEntries = 100
 )
 
-// embedded starts a lone member and waits until it serves.
+// embedded starts a member and waits until it serves.
 func embedded(ctx context.Context, cfg *Config) (_ *backend, err error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, err
@@ -46,9 +46,17 @@ func embedded(ctx context.Context, cfg *Config) (_ *backend, err error) {
 			lock.Close()
 		}
 	}()
-	member, err := embed.StartEtcd(memberConfig(cfg))
+	config, err := memberConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	member, err := embed.StartEtcd(config)
 	if err != nil {
 		return nil, fmt.Errorf("starting the embedded member: %w", err)
+	}
+	if err := mustBeOneOf(member, cfg.Cluster); err != nil {
+		member.Close()
+		return nil, err
 	}
 	select {
 	case <-member.Server.ReadyNotify():
@@ -60,7 +68,18 @@ func embedded(ctx context.Context, cfg *Config) (_ *backend, err error) {
 		return nil, ctx.Err()
 	}
 	client := v3client.New(member.Server)
-	kv := &reserved{keyValue: v3rpc.NewQuotaKVServer(member.Server), dir: cfg.DataDir, reserve: cfg.ReserveBytes}
+	if cfg.Cluster != nil {
+		if err := cfg.Cluster.settle(ctx, member, client); err != nil {
+			client.Close()
+			member.Close()
+			return nil, fmt.Errorf("joining the other members: %w", err)
+		}
+	}
+	var kv keyValue = v3rpc.NewQuotaKVServer(member.Server)
+	if cfg.Cluster != nil {
+		kv = joint{kv, ctx}
+	}
+	kv = &reserved{keyValue: kv, dir: cfg.DataDir, reserve: cfg.ReserveBytes}
 	stopServing, served := serve(member, cfg)
 	failed := make(chan error, 2)
 	stopped := make(chan struct{})
@@ -76,11 +95,14 @@ func embedded(ctx context.Context, cfg *Config) (_ *backend, err error) {
 		case <-stopped:
 		}
 	})
-	return &backend{
+	b := &backend{
 		kv:     kv,
 		client: client,
 		member: member.Server.KV(),
 		disk:   member.Server.Backend(),
+		lone:   cfg.Cluster == nil,
+		alarms: member.Server.Alarms,
+		leader: func() uint64 { return uint64(member.Server.Leader()) },
 		failed: failed,
 		stop: func() {
 			close(stopped)
@@ -90,10 +112,14 @@ func embedded(ctx context.Context, cfg *Config) (_ *backend, err error) {
 			watching.Wait()
 			lock.Close()
 		},
-	}, nil
+	}
+	if cfg.Cluster != nil {
+		b.until = ctx
+	}
+	return b, nil
 }
 
-func memberConfig(cfg *Config) *embed.Config {
+func memberConfig(cfg *Config) (*embed.Config, error) {
 	c := embed.NewConfig()
 	c.Dir = cfg.DataDir
 	c.TickMs, c.ElectionMs = tickMillis, electionMillis
@@ -110,7 +136,12 @@ func memberConfig(cfg *Config) *embed.Config {
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapLogger(cfg.Logger))
 	// The store compacts by itself.
 	c.AutoCompactionRetention = "0"
-	return c
+	if cfg.Cluster != nil {
+		if err := cfg.Cluster.configure(c); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 // serve answers etcd's API on the listeners of cfg. stop ends that and closes

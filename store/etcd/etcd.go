@@ -1,10 +1,10 @@
-// Package etcd is a [store.Store] on etcd: a lone member embedded in this
-// process, which is called without any socket, or the endpoints of an external
+// Package etcd is a [store.Store] on etcd: a member embedded in this process, which is
+// called without any socket, alone or one of several, or the endpoints of an external
 // cluster. Keys and values are stored as they come, so that an etcd that
 // Kubernetes has written opens here, and the reverse.
 //
 // The embedded member is durable: a write has returned only after it was synced
-// to disk. Being alone it needs no quorum for reads: what it has applied is all
+// to disk. A lone one needs no quorum for reads: what it has applied is all
 // that was ever acknowledged, so a linearizable read costs no round through raft.
 //
 // etcd itself registers its metrics with prometheus.DefaultRegisterer; that
@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/storage/mvcc"
 
@@ -40,6 +41,8 @@ type Config struct {
 	// DataDir is where the embedded member keeps its data; it is made where
 	// missing, with mode 0700.
 	DataDir string
+	// Cluster makes the embedded member one of several. Default: it is alone.
+	Cluster *Cluster
 	// Endpoints of an external cluster, as "https://10.0.0.1:2379".
 	Endpoints []string
 	// TLS for the external cluster: its CA, and our certificate for it. Nil
@@ -109,10 +112,18 @@ var (
 type backend struct {
 	kv     keyValue
 	client *clientv3.Client // for leases, and for watches of a cluster
-	// member is the state of a lone embedded member, and disk where it keeps
-	// it; nil for a cluster.
+	// member is the state of an embedded member, and disk where it keeps it; nil
+	// for an external cluster.
 	member mvcc.WatchableKV
 	disk   diskBackend
+	// lone says that the embedded member is the only one; until ends the calls of one
+	// of several, and is nil elsewhere.
+	lone  bool
+	until context.Context
+	// alarms are those that an embedded member knows of, and leader who leads it;
+	// nil for an external cluster.
+	alarms func() []*etcdserverpb.AlarmMember
+	leader func() uint64
 	// failed brings an error that ends the embedded member.
 	failed <-chan error
 	// stop frees everything, once no call is underway.
@@ -123,6 +134,7 @@ type backend struct {
 type diskBackend interface {
 	Defrag() error
 	Size() int64
+	SizeInUse() int64
 }
 
 // New checks cfg. Nothing is opened before Run.
@@ -132,6 +144,12 @@ func New(cfg Config) (*Store, error) {
 	}
 	if len(cfg.Endpoints) > 0 && len(cfg.Listeners) > 0 {
 		return nil, errors.New("store/etcd: Config.Listeners are those of an embedded member")
+	}
+	if cfg.Cluster != nil && cfg.DataDir == "" {
+		return nil, errors.New("store/etcd: Config.Cluster is of an embedded member")
+	}
+	if err := cfg.Cluster.validate(); err != nil {
+		return nil, err
 	}
 	if cfg.QuotaBytes < 0 || cfg.PageSize < 0 || cfg.MaxValueBytes < 0 || cfg.DialTimeout < 0 {
 		return nil, errors.New("store/etcd: Config has a negative bound")

@@ -31,7 +31,7 @@ func (s *Store) Get(ctx context.Context, key string) (*store.KV, int64, error) {
 
 // alone says that what this member has applied is all that was acknowledged, so
 // that a serializable read is a linearizable one.
-func (b *backend) alone() bool { return b.member != nil }
+func (b *backend) alone() bool { return b.lone }
 
 // Revision implements [store.Reader].
 func (s *Store) Revision(ctx context.Context) (int64, error) {

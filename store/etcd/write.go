@@ -19,7 +19,10 @@ func (s *Store) Put(ctx context.Context, put store.Put) (int64, error) {
 	defer s.leave()
 	request := &pb.PutRequest{Key: []byte(put.Key), Value: put.Value}
 	if put.TTL > 0 {
-		if request.Lease, err = s.leases.grant(ctx, put.TTL); err != nil {
+		bounded, done := s.bounded(ctx, b)
+		request.Lease, err = s.leases.grant(bounded, put.TTL)
+		done()
+		if err != nil {
 			// The key itself was not touched.
 			return 0, s.readError(ctx, "a lease for "+put.Key, err)
 		}
