@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -145,8 +147,8 @@ func (c *ControlPlane) assembleServer() error {
 		Authenticator: c.config.Authenticator, Authorizer: c.config.Authorizer,
 		Admission: plugins,
 		Audit:     c.config.Audit,
-		Paths:     map[string]http.Handler{".well-known": c.tokens, "openid": c.tokens},
-		Checks:    c.config.Checks, Rand: c.config.Rand, MaxInFlight: c.config.MaxInFlight,
+		Paths:     c.paths(),
+		Checks:    c.checks(), Rand: c.config.Rand, MaxInFlight: c.config.MaxInFlight,
 		Logger: c.config.Logger.WithName("apiserver"), Registerer: c.config.Registry,
 	})
 	if err != nil {
@@ -174,6 +176,22 @@ func (c *ControlPlane) assembleServiceCIDRs() error {
 		Server: c.server, Client: client, Addresses: c.allocation.addresses, Logger: c.config.Logger.WithName("servicecidrs"),
 	})
 	return err
+}
+
+// paths are the handlers beside the API's own.
+func (c *ControlPlane) paths() map[string]http.Handler {
+	paths := map[string]http.Handler{".well-known": c.tokens, "openid": c.tokens}
+	maps.Copy(paths, c.config.Paths)
+	return paths
+}
+
+// checks are those of the host, and of the store whether it takes writes.
+func (c *ControlPlane) checks() []apiserver.Check {
+	checks := slices.Clone(c.config.Checks)
+	if s, ok := c.config.Store.(interface{ Check(context.Context) error }); ok {
+		checks = append(checks, apiserver.Check{Name: "store-writable", Check: s.Check})
+	}
+	return checks
 }
 
 // admission is what looks at every write.
@@ -329,6 +347,7 @@ func (c *ControlPlane) bootstrap(ctx context.Context, done chan<- struct{}) erro
 	kept.Go(func() { c.keepFlowControl(ctx, client) })
 	kept.Go(func() { c.keepTokenTracking(ctx, client) })
 	kept.Go(func() { c.keepKubernetesService(ctx, client) })
+	kept.Go(func() { c.keepEndpoints(ctx, client) })
 	return c.allocation.repairer.Run(ctx, repairInterval, func(repaired allocator.Repaired, err error) {
 		if err != nil && ctx.Err() == nil {
 			c.config.Logger.Error(err, "Could not look for leaked cluster IPs and node ports")

@@ -122,7 +122,12 @@ type ControlPlaneConfig struct {
 	ScorePlugins []framework.Weighted
 	// Controllers beside the built-in ones.
 	Controllers []controllers.Registration
-	// Checks of /readyz beside the built-in ones.
+	// Paths are further handlers by the first segment of the path that they serve,
+	// behind authentication and authorisation, which lets administrators alone there
+	// unless roles say otherwise: "etcd" for the etcd store's own.
+	Paths map[string]http.Handler
+	// Checks of /readyz beside the built-in ones. A store that says whether it takes
+	// writes is asked without being here.
 	Checks []apiserver.Check
 	// MaxInFlight is how many requests are served at a time, divided up by flow
 	// schemas and priority levels; 0 means upstream's 600, a negative number that

@@ -3,7 +3,6 @@ package strake
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,23 +31,7 @@ func (c *ControlPlane) publishKubernetesService(ctx context.Context, client kube
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("publishing the service kubernetes: %w", err)
 	}
-	if !c.config.Advertise.IsValid() {
-		return nil
-	}
-	endpoints, slice := core.KubernetesEndpoints([]netip.Addr{c.config.Advertise.Addr()}, port)
-	if _, err = client.CoreV1().Endpoints(endpoints.Namespace).Update(ctx, endpoints, metav1.UpdateOptions{}); apierrors.IsNotFound(err) {
-		_, err = client.CoreV1().Endpoints(endpoints.Namespace).Create(ctx, endpoints, metav1.CreateOptions{})
-	}
-	if err != nil {
-		return fmt.Errorf("publishing the endpoints of kubernetes: %w", err)
-	}
-	if _, err = client.DiscoveryV1().EndpointSlices(slice.Namespace).Update(ctx, slice, metav1.UpdateOptions{}); apierrors.IsNotFound(err) {
-		_, err = client.DiscoveryV1().EndpointSlices(slice.Namespace).Create(ctx, slice, metav1.CreateOptions{})
-	}
-	if err != nil {
-		return fmt.Errorf("publishing the endpoint slice of kubernetes: %w", err)
-	}
-	return nil
+	return c.reconcileEndpoints(ctx, client)
 }
 
 // kubernetesServiceInterval is how often it is looked after, upstream's.

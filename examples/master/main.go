@@ -26,6 +26,7 @@ func main() {
 		func(f *program.Flags, fs *pflag.FlagSet) {
 			f.AddControlPlane(fs)
 			f.AddFakeNodes(fs)
+			f.Masters.AddMasters(fs)
 		}, run))
 }
 
@@ -36,12 +37,13 @@ type master struct {
 	listener         net.Listener
 	at               netip.AddrPort
 	kubeconfig, join string // files that it writes, for the administrator and for nodes
+	masters          string // and for other masters
 	store            string
 }
 
 func run(ctx context.Context, f *program.Flags, log logr.Logger) error {
 	begun := time.Now()
-	m := &master{flags: f, kubeconfig: f.AdminKubeconfig(), join: filepath.Join(f.DataDir, "node.kubeconfig")}
+	m := &master{flags: f, kubeconfig: f.AdminKubeconfig(), join: filepath.Join(f.DataDir, "node.kubeconfig"), masters: filepath.Join(f.DataDir, "master.join")}
 	if err := m.assemble(ctx, log); err != nil {
 		if m.listener != nil {
 			m.listener.Close()
@@ -57,6 +59,9 @@ func run(ctx context.Context, f *program.Flags, log logr.Logger) error {
 		Ready: m.cluster.Ready(),
 		Announce: func() {
 			program.Say("  ready       after %v, at %s", time.Since(begun).Round(time.Millisecond), program.URL(m.at))
+			if f.Masters.PeerListen != "" {
+				program.Say("\nOn the machine of another master, with a copy of that file, which is as good as an administrator's password, type:\n\n  master --join %s --listen ITS-ADDRESS:6443 --peer-listen ITS-ADDRESS:2380", m.masters)
+			}
 			program.Say("\nOn a node, with a copy of that file, type:\n\n  node --kubeconfig %s\n\nand here:\n\n  export KUBECONFIG=%s\n  kubectl get nodes\n", m.join, m.kubeconfig)
 		},
 		AfterStop: m.afterStop,
@@ -65,6 +70,9 @@ func run(ctx context.Context, f *program.Flags, log logr.Logger) error {
 }
 
 func (m *master) assemble(ctx context.Context, log logr.Logger) error {
+	if err := program.AdoptCredentials(m.flags); err != nil {
+		return err
+	}
 	credentials, err := program.OpenCredentials(m.flags.DataDir)
 	if err != nil {
 		return err
@@ -90,11 +98,17 @@ func (m *master) assemble(ctx context.Context, log logr.Logger) error {
 	plane.ClientCA, plane.FrontProxy = credentials.CA.PEM(), credentials.FrontProxy()
 	plane.DialKubelet = nodeproxy.DialTLS(credentials.KubeletTLS())
 	plane.Advertise = program.Advertise(m.at)
-	if plane.Store, m.store, err = program.OpenStore(m.flags, log); err != nil {
+	if plane.Store, m.store, err = program.OpenStore(ctx, m.flags, log); err != nil {
 		return err
 	}
+	plane.Paths = program.EtcdPaths(plane.Store)
 	if m.cluster, err = strake.New(config); err != nil {
 		return err
+	}
+	if m.flags.Masters.PeerListen != "" {
+		if err := program.WriteJoin(m.masters, m.flags.DataDir, program.JoinURL(m.at)); err != nil {
+			return err
+		}
 	}
 	return errors.Join(credentials.WriteAdmin(m.kubeconfig, program.URL(m.at)), credentials.WriteNode(m.join, program.JoinURL(m.at)))
 }

@@ -120,9 +120,10 @@ func (s *standalone) assemble(ctx context.Context) (err error) {
 	plane.ServiceAccountKey = credentials.Accounts
 	plane.Authenticator, plane.RootCA, plane.Logger = credentials.Authenticator(), credentials.CA.PEM(), s.log
 	plane.ClientCA, plane.FrontProxy = credentials.CA.PEM(), credentials.FrontProxy()
-	if plane.Store, s.store, err = program.OpenStore(s.flags, s.log); err != nil {
+	if plane.Store, s.store, err = program.OpenStore(ctx, s.flags, s.log); err != nil {
 		return err
 	}
+	plane.Paths = program.EtcdPaths(plane.Store)
 	if s.containers.Runtime != nil {
 		// Pods reach the API through the bridge, wherever else it listens.
 		plane.Advertise = netip.AddrPortFrom(gateway, at.Port())

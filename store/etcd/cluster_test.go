@@ -253,6 +253,13 @@ func TestMembersJoinAndLeave(t *testing.T) {
 	if err := first.RemoveMember(ctx, "second"); !errors.Is(err, etcd.ErrNoMember) {
 		t.Errorf("removed twice: %v", err)
 	}
+	ghost, err := etcd.New(secondConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ghost.Run(ctx); err == nil || !strings.Contains(err.Error(), "removed it") {
+		t.Errorf("a member that was removed: %v", err)
+	}
 	fourth, _, _ := join("fourth")
 	putWithin(t, fourth, "/c", "d")
 	if value(t, first, "/c") != "d" {

@@ -28,6 +28,10 @@ const (
 	keepEntries = 100
 )
 
+// errRemoved is the end of a member that the others have taken out: etcd stops it
+// without a word.
+var errRemoved = errors.New("the member stopped: the others have removed it, and its data is of no use any more")
+
 // embedded starts a member and waits until it serves.
 func embedded(ctx context.Context, cfg *Config) (_ *backend, err error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
@@ -63,6 +67,9 @@ func embedded(ctx context.Context, cfg *Config) (_ *backend, err error) {
 	case err := <-member.Err():
 		member.Close()
 		return nil, fmt.Errorf("starting the embedded member: %w", err)
+	case <-member.Server.StopNotify():
+		member.Close()
+		return nil, errRemoved
 	case <-ctx.Done():
 		member.Close()
 		return nil, ctx.Err()
@@ -91,7 +98,7 @@ func embedded(ctx context.Context, cfg *Config) (_ *backend, err error) {
 		case err := <-served:
 			failed <- err
 		case <-member.Server.StopNotify():
-			failed <- errors.New("it stopped")
+			failed <- errRemoved
 		case <-stopped:
 		}
 	})

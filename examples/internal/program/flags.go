@@ -33,6 +33,7 @@ type Flags struct {
 	NoScheduler      bool
 	NoControllers    bool
 	Audit            AuditFlags
+	Masters          MasterFlags
 	Verbosity        int
 	Purge            bool
 }
@@ -118,6 +119,9 @@ func (f *Flags) complete() error {
 		return fmt.Errorf("--runtime cri needs --runtime-endpoint, such as unix:///run/crio/crio.sock")
 	}
 	if err := f.Audit.check(); err != nil {
+		return err
+	}
+	if err := f.Masters.check(f); err != nil {
 		return err
 	}
 	if f.FakeNodes < unset || f.FakeNodes > 65536 {

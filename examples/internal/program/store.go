@@ -1,11 +1,12 @@
 package program
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/go-logr/logr"
@@ -16,16 +17,14 @@ import (
 )
 
 // OpenStore makes the store that the flags ask for, and says what it is.
-func OpenStore(f *Flags, log logr.Logger) (s store.Store, what string, err error) {
+func OpenStore(ctx context.Context, f *Flags, log logr.Logger) (s store.Store, what string, err error) {
 	if f.Store == "memory" {
 		s, err = memory.New(memory.Config{})
 		return s, "memory (forgotten at the end)", err
 	}
 	config := etcd.Config{Logger: log.WithName("etcd")}
 	if len(f.EtcdEndpoints) == 0 {
-		config.DataDir = filepath.Join(f.DataDir, "etcd")
-		s, err = etcd.New(config)
-		return s, "etcd in this process, in " + config.DataDir, err
+		return openEmbedded(ctx, f, config)
 	}
 	config.Endpoints = f.EtcdEndpoints
 	if config.TLS, err = etcdTLS(f); err != nil {
@@ -33,6 +32,34 @@ func OpenStore(f *Flags, log logr.Logger) (s store.Store, what string, err error
 	}
 	s, err = etcd.New(config)
 	return s, "etcd at " + strings.Join(f.EtcdEndpoints, ", "), err
+}
+
+// openEmbedded makes the etcd of this process, from a backup where one is given.
+func openEmbedded(ctx context.Context, f *Flags, config etcd.Config) (store.Store, string, error) {
+	config.DataDir = f.etcdDir()
+	var err error
+	if config.Cluster, err = f.cluster(ctx); err != nil {
+		return nil, "", err
+	}
+	if f.Masters.Restore != "" {
+		if err := etcd.Restore(f.Masters.Restore, config.DataDir, config.Cluster, config.Logger); err != nil {
+			return nil, "", fmt.Errorf("--restore: %w", err)
+		}
+	}
+	what := "etcd in this process, in " + config.DataDir
+	if config.Cluster != nil {
+		what += ", one of several, reached by others at " + config.Cluster.PeerURL
+	}
+	s, err := etcd.New(config)
+	return s, what, err
+}
+
+// EtcdPaths are what an administrator of the store is served: its members and backups.
+func EtcdPaths(s store.Store) map[string]http.Handler {
+	if e, ok := s.(*etcd.Store); ok {
+		return map[string]http.Handler{"etcd": e.Handler("/etcd")}
+	}
+	return nil
 }
 
 func etcdTLS(f *Flags) (*tls.Config, error) {
