@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // ErrNoMember says that there is no member of that name or ID.
@@ -68,6 +69,21 @@ func notNow(err error) bool {
 	return errors.Is(err, rpctypes.ErrUnhealthy) || errors.Is(err, rpctypes.ErrTooManyLearners) || errors.Is(err, rpctypes.ErrNoLeader)
 }
 
+// whenReady makes a change as soon as etcd lets one.
+func whenReady(ctx context.Context, change func() error) error {
+	for {
+		err := change()
+		if !notNow(err) {
+			return err
+		}
+		select {
+		case <-time.After(changeAgain):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
 // AddMember lets a member join that will be reached at peerURL, without a vote until it
 // has the data. The result is all members; that without a name is the new one. One that
 // was added and has not started may be added again. It waits, until ctx ends, where etcd
@@ -80,14 +96,11 @@ func (s *Store) AddMember(ctx context.Context, peerURL string) ([]Member, error)
 	defer s.leave()
 	ctx, done := s.bounded(ctx, b)
 	defer done()
-	added, err := b.client.MemberAddAsLearner(ctx, []string{peerURL})
-	for notNow(err) && ctx.Err() == nil {
-		select {
-		case <-time.After(changeAgain):
-			added, err = b.client.MemberAddAsLearner(ctx, []string{peerURL})
-		case <-ctx.Done():
-		}
-	}
+	var added *clientv3.MemberAddResponse
+	err = whenReady(ctx, func() (err error) {
+		added, err = b.client.MemberAddAsLearner(ctx, []string{peerURL})
+		return err
+	})
 	switch {
 	case errors.Is(rpctypes.Error(err), rpctypes.ErrPeerURLExist), errors.Is(rpctypes.Error(err), rpctypes.ErrMemberExist):
 		return s.waiting(ctx, b, peerURL)
@@ -116,7 +129,8 @@ func (s *Store) waiting(ctx context.Context, b *backend, peerURL string) ([]Memb
 }
 
 // RemoveMember takes a member out, by its ID or name. It stops, if it runs, and its data
-// is of no use any more. etcd refuses to go below a majority of those that run. It fails
+// is of no use any more. It waits, until ctx ends, where etcd lets nobody
+// go yet, and etcd refuses to go below a majority of those that run. It fails
 // with [ErrNoMember].
 func (s *Store) RemoveMember(ctx context.Context, who string) error {
 	all, err := s.Members(ctx)
@@ -138,7 +152,14 @@ func (s *Store) RemoveMember(ctx context.Context, who string) error {
 		if err != nil {
 			return fmt.Errorf("store/etcd: the member's ID %s: %w", m.ID, err)
 		}
-		if _, err := b.client.MemberRemove(ctx, id); err != nil {
+		err = whenReady(ctx, func() error {
+			_, err := b.client.MemberRemove(ctx, id)
+			return err
+		})
+		switch {
+		case notNow(err):
+			return fmt.Errorf("store/etcd: removing the member %s: %w", who, err)
+		case err != nil:
 			return s.writeError(ctx, "removing the member "+who, err)
 		}
 		return nil
