@@ -63,28 +63,46 @@ type counts struct {
 	events, resumed, compacted, lists atomic.Int64
 }
 
+// Report is what was done and judged.
+type Report struct {
+	history.Stats
+	// Events that watchers had, how often they Resumed, or began anew because history
+	// was Compacted; and Lists of old revisions.
+	Events, Resumed, Compacted, Lists int64
+}
+
 // Run works on the stores, and fails the test where they break the contract.
 func Run(t *testing.T, c Config) {
 	t.Helper()
-	if c.Clients == 0 {
-		c.Clients = 6
-	}
 	t.Logf("HISTORY_SEED=%d, for %v", c.Seed, c.Time)
-	ctx, cancel := context.WithTimeout(t.Context(), c.Time+3*healTime)
-	defer cancel()
-	w := &workload{Config: c}
-	err := w.run(ctx)
-	if w.Checker != nil {
-		t.Logf("%v", w.Stats())
-		t.Logf("watches had %d events, were resumed %d times and compacted away %d times; %d lists of old revisions",
-			w.watched.events.Load(), w.watched.resumed.Load(), w.watched.compacted.Load(), w.watched.lists.Load())
-	}
+	r, err := Check(t.Context(), c)
+	t.Logf("%v", r.Stats)
+	t.Logf("watches had %d events, were resumed %d times and compacted away %d times; %d lists of old revisions", r.Events, r.Resumed, r.Compacted, r.Lists)
 	if err != nil {
 		t.Fatalf("HISTORY_SEED=%d: %v", c.Seed, err)
 	}
-	if s := w.Stats(); s.Operations == 0 || s.Writes == 0 || w.watched.events.Load() == 0 {
+	if r.Writes == 0 || r.Events == 0 || r.Lists == 0 {
 		t.Error("nothing was done: nothing was checked")
 	}
+}
+
+// Check works on the stores, and says how they break the contract.
+func Check(ctx context.Context, c Config) (Report, error) {
+	if c.Clients == 0 {
+		c.Clients = 6
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Time+3*healTime)
+	defer cancel()
+	w := &workload{Config: c}
+	err := w.run(ctx)
+	r := Report{
+		Events: w.watched.events.Load(), Resumed: w.watched.resumed.Load(),
+		Compacted: w.watched.compacted.Load(), Lists: w.watched.lists.Load(),
+	}
+	if w.Checker != nil {
+		r.Stats = w.Stats()
+	}
+	return r, err
 }
 
 func (w *workload) run(ctx context.Context) error {
@@ -109,6 +127,7 @@ func (w *workload) run(ctx context.Context) error {
 	aside("a slow watcher", func(ctx context.Context) error { return w.watcher(ctx, "slow") })
 	aside("a watcher that stops and resumes", func(ctx context.Context) error { return w.watcher(ctx, "resuming") })
 	aside("a watcher from old revisions", func(ctx context.Context) error { return w.watcher(ctx, "old") })
+	aside("a watcher that lists first", func(ctx context.Context) error { return w.watcher(ctx, "listing") })
 	aside("a watcher of one key", func(ctx context.Context) error { return w.watcher(ctx, "narrow") })
 	aside("a reader of old revisions", w.pastReader)
 	if w.Compact {

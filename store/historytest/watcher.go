@@ -105,8 +105,8 @@ func (w *workload) watcher(ctx context.Context, kind string) error {
 	}
 	after := w.Reached()
 	for ctx.Err() == nil {
-		start, batches := after, 0
-		err := w.follow(ctx, random, under, after, func(batch store.Batch) error {
+		batches := 0
+		take := func(batch store.Batch) error {
 			if err := w.Wait(ctx, batch.Revision); err != nil {
 				return err
 			}
@@ -117,10 +117,18 @@ func (w *workload) watcher(ctx context.Context, kind string) error {
 			w.watched.events.Add(int64(len(batch.Events)))
 			batches++
 			return w.manner(random, kind, batches)
-		})
+		}
+		start := after
+		var err error
+		if kind == "listing" {
+			err = w.listAndDrain(ctx, random, under, &after, take)
+		} else {
+			err = w.follow(ctx, random, under, after, take)
+		}
 		switch {
-		case errors.Is(err, errEnough):
+		case errors.Is(err, errEnough), kind == "listing" && passing(err) && !errors.Is(err, errTaken):
 			w.watched.resumed.Add(1)
+			time.Sleep(time.Duration(random.IntN(int(10 * time.Millisecond))))
 			if kind == "old" {
 				after = w.past(random)
 			}
@@ -135,12 +143,36 @@ func (w *workload) watcher(ctx context.Context, kind string) error {
 	return nil
 }
 
+// listAndDrain takes a state and the watch after it, until that is lost.
+func (w *workload) listAndDrain(ctx context.Context, random *rand.Rand, under string, after *int64, take func(store.Batch) error) error {
+	opening, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	list, watch, err := w.any(random).ListAndWatch(opening, under)
+	if err != nil {
+		return err
+	}
+	defer watch.Stop()
+	if err := w.Wait(ctx, list.Revision); err != nil {
+		return err
+	}
+	if err := errors.Join(isOurs(list.KVs), w.At(under, list.Revision, toKVs(list.KVs))); err != nil {
+		return fmt.Errorf("%w: %w", errTaken, err)
+	}
+	w.watched.lists.Add(1)
+	*after = list.Revision
+	_, err = w.drain(ctx, watch, list.Revision, take)
+	if errors.Is(err, store.ErrCompacted) && *after >= w.compacted.Load() {
+		return fmt.Errorf("%w: a watch behind a list, at %d, is compacted away, and nobody compacted beyond %d", errTaken, *after, w.compacted.Load())
+	}
+	return err
+}
+
 // manner of a kind of watcher between two batches.
 func (w *workload) manner(random *rand.Rand, kind string, batches int) error {
 	switch kind {
 	case "slow":
 		time.Sleep(time.Duration(random.IntN(int(100 * time.Millisecond))))
-	case "resuming":
+	case "resuming", "listing":
 		if random.IntN(20) == 0 {
 			return errEnough
 		}
