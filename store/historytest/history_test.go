@@ -18,7 +18,7 @@ import (
 )
 
 // usual is how long each test works where nobody asks for more.
-const usual = 1500 * time.Millisecond
+const usual = time.Second
 
 func config(t *testing.T) historytest.Config {
 	t.Helper()
