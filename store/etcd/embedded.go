@@ -32,8 +32,9 @@ const (
 // without a word.
 var errRemoved = errors.New("the member stopped: the others have removed it, and its data is of no use any more")
 
-// embedded starts a member and waits until it serves.
-func embedded(ctx context.Context, cfg *Config) (_ *backend, err error) {
+// embedded starts a member and waits until it serves. calls ends what is asked of one of
+// several.
+func embedded(ctx, calls context.Context, cfg *Config) (_ *backend, err error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, err
 	}
@@ -84,7 +85,7 @@ func embedded(ctx context.Context, cfg *Config) (_ *backend, err error) {
 	}
 	var kv keyValue = v3rpc.NewQuotaKVServer(member.Server)
 	if cfg.Cluster != nil {
-		kv = joint{kv, ctx}
+		kv = joint{kv, calls}
 	}
 	kv = &reserved{keyValue: kv, dir: cfg.DataDir, reserve: cfg.ReserveBytes}
 	stopServing, served := serve(member, cfg)
@@ -121,7 +122,7 @@ func embedded(ctx context.Context, cfg *Config) (_ *backend, err error) {
 		},
 	}
 	if cfg.Cluster != nil {
-		b.until = ctx
+		b.until = calls
 	}
 	return b, nil
 }

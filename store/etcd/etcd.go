@@ -211,7 +211,10 @@ func (s *Store) Run(ctx context.Context) error {
 	})
 	defer cancel() // before it is waited for
 
-	b, err := s.open(ctx)
+	// Calls that hang are cut off once it can be seen that the store closes.
+	calls, cutOff := context.WithCancel(context.WithoutCancel(ctx))
+	defer cutOff()
+	b, err := s.open(ctx, calls)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -234,20 +237,22 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 	cancel()
 	compacting.Wait()
-	s.shut(b)
+	s.shut(b, cutOff)
 	return err
 }
 
-func (s *Store) open(ctx context.Context) (*backend, error) {
+// open serves the backend; ctx is for its start, calls for what is asked of it later.
+func (s *Store) open(ctx, calls context.Context) (*backend, error) {
 	if s.cfg.DataDir != "" {
-		return embedded(ctx, &s.cfg)
+		return embedded(ctx, calls, &s.cfg)
 	}
 	return external(ctx, &s.cfg)
 }
 
 // shut waits for the calls underway and frees the backend.
-func (s *Store) shut(b *backend) {
+func (s *Store) shut(b *backend, cutOff func()) {
 	s.closed.Do(func() { close(s.closing) })
+	cutOff()
 	if b.member == nil {
 		// A call to a cluster that does not answer ends only so.
 		b.client.Close()
