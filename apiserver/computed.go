@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/strake-io/strake/apiserver/codec"
+	"github.com/strake-io/strake/store/cache"
 )
 
 // getComputed answers with one object of a resource that is not stored. That there is
@@ -47,7 +48,7 @@ func (x *exchange) listComputed(out codec.Output) error {
 		}
 	}
 	if out.View == codec.TableView {
-		return x.sendTable(out, metav1.ListMeta{}, len(chosen), func(i int) runtime.Object { return chosen[i] })
+		return x.sendTable(out, metav1.ListMeta{}, len(chosen), func(i int) (runtime.Object, *cache.Entry) { return chosen[i], nil })
 	}
 	kind := listKind(x.resource)
 	item := func(i int) ([]byte, error) { return codec.Item(out.Media, chosen[i]) }

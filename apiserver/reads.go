@@ -81,7 +81,7 @@ func (x *exchange) sendPage(out codec.Output, page *registry.Page) error {
 	case codec.PartialView:
 		return wrongView("you requested PartialObjectMetadata, but the requested object is a list (" + internalName(listKind(x.resource)) + ")")
 	case codec.TableView:
-		return x.sendTable(out, list, len(page.Entries), func(i int) runtime.Object { return page.Entries[i].Object })
+		return x.sendTable(out, list, len(page.Entries), func(i int) (runtime.Object, *cache.Entry) { return page.Entries[i].Object, page.Entries[i] })
 	}
 	kind, item := listKind(x.resource), func(i int) ([]byte, error) { return itemOf(page.Entries[i], out.Media) }
 	if out.Partial() {
@@ -90,8 +90,10 @@ func (x *exchange) sendPage(out codec.Output, page *registry.Page) error {
 	return x.sendList(out, kind, list, len(page.Entries), item)
 }
 
-// sendTable answers with a table of n objects.
-func (x *exchange) sendTable(out codec.Output, list metav1.ListMeta, n int, object func(i int) runtime.Object) error {
+// sendTable answers with a table of n objects. One that stands in the cache comes with
+// its entry, which keeps the JSON of its metadata: that is most of a row, and does not
+// age as the cells do.
+func (x *exchange) sendTable(out codec.Output, list metav1.ListMeta, n int, object func(i int) (runtime.Object, *cache.Entry)) error {
 	opts, err := x.tableOptions()
 	if err != nil {
 		return err
@@ -103,13 +105,48 @@ func (x *exchange) sendTable(out codec.Output, list metav1.ListMeta, n int, obje
 	now := time.Now()
 	x.w.Header().Set("Content-Type", out.Media.String())
 	body, finish := x.body(http.StatusOK)
-	err = codec.WriteTable(body, out, list, columns, n, func(i int) (metav1.TableRow, error) {
-		return codec.Row(&x.resource.Table, out, x.resource.GVK, object(i), opts.IncludeObject, now)
+	err = codec.WriteTable(body, out, list, columns, n, func(dst []byte, i int) ([]byte, error) {
+		obj, entry := object(i)
+		cells, err := codec.Cells(&x.resource.Table, obj, now)
+		if err != nil {
+			return dst, err
+		}
+		gvk, item, err := x.rowObject(out, opts.IncludeObject, obj, entry)
+		if err != nil {
+			return dst, err
+		}
+		return codec.AppendRow(dst, cells, gvk, item)
 	})
 	if err != nil {
 		return err
 	}
 	return finish()
+}
+
+// rowObject is what a row of a table has beside its cells, in JSON.
+func (x *exchange) rowObject(out codec.Output, include metav1.IncludeObjectPolicy, obj runtime.Object, entry *cache.Entry) (schema.GroupVersionKind, []byte, error) {
+	var item []byte
+	var err error
+	switch {
+	case include == metav1.IncludeNone:
+		return schema.GroupVersionKind{}, nil, nil
+	case include == metav1.IncludeObject:
+		if item, err = codec.Item(codec.JSON, obj); selfDescribing(obj) {
+			return schema.GroupVersionKind{}, item, err
+		}
+		return x.resource.GVK, item, err
+	}
+	partial := codec.Output{Media: codec.JSON, View: codec.PartialView, Beta: out.Beta}
+	if entry != nil {
+		item, err = partialOf(entry, partial)
+		return partial.Kind(), item, err
+	}
+	metadata, err := codec.Partial(obj, out.Beta)
+	if err != nil {
+		return schema.GroupVersionKind{}, nil, err
+	}
+	item, err = codec.Item(codec.JSON, metadata)
+	return partial.Kind(), item, err
 }
 
 // itemOf is an entry's ready bytes, made on first use. YAML is made from JSON.

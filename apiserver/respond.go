@@ -17,6 +17,7 @@ import (
 
 	"github.com/strake-io/strake/apiserver/codec"
 	"github.com/strake-io/strake/apiserver/fairness"
+	"github.com/strake-io/strake/store/cache"
 )
 
 var statusKind = schema.GroupVersionKind{Version: "v1", Kind: "Status"}
@@ -155,7 +156,7 @@ func (x *exchange) sendObject(code int, out codec.Output, gvk schema.GroupVersio
 	switch out.View {
 	case codec.TableView:
 		x.auditAnswer(gvk, obj)
-		return x.sendTable(out, metav1.ListMeta{ResourceVersion: versionOf(obj)}, 1, func(int) runtime.Object { return obj })
+		return x.sendTable(out, metav1.ListMeta{ResourceVersion: versionOf(obj)}, 1, func(int) (runtime.Object, *cache.Entry) { return obj, nil })
 	case codec.PartialListView:
 		return wrongView("you requested PartialObjectMetadataList, but the requested object is not a list (" + internalName(x.resource.GVK) + ")")
 	case codec.PartialView:

@@ -39,18 +39,41 @@ func Columns(table *resource.Table) []metav1.TableColumnDefinition {
 	}
 }
 
+// Cells of an object's row.
+func Cells(table *resource.Table, obj runtime.Object, now time.Time) ([]any, error) {
+	if len(table.Columns) > 0 && table.Cells != nil {
+		return table.Cells(obj, now), nil
+	}
+	accessor, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, err
+	}
+	return []any{accessor.GetName(), Age(accessor.GetCreationTimestamp(), now)}, nil
+}
+
+// AppendRow appends a row in JSON, whose object is item, the JSON of an object without
+// its kind; nil: the row has none.
+func AppendRow(dst []byte, cells []any, gvk schema.GroupVersionKind, item []byte) ([]byte, error) {
+	data, err := json.Marshal(cells)
+	if err != nil {
+		return dst, err
+	}
+	dst = append(dst, `{"cells":`...)
+	dst = append(dst, data...)
+	dst = append(dst, `,"object":`...)
+	if item == nil {
+		return append(dst, `null}`...), nil
+	}
+	return append(appendJSONObject(dst, gvk, item), '}'), nil
+}
+
 // Row is one row of a table. include is the query parameter of that name: None,
 // Metadata (the default) or Object.
 func Row(table *resource.Table, out Output, gvk schema.GroupVersionKind, obj runtime.Object, include metav1.IncludeObjectPolicy, now time.Time) (metav1.TableRow, error) {
 	var row metav1.TableRow
-	if len(table.Columns) > 0 && table.Cells != nil {
-		row.Cells = table.Cells(obj, now)
-	} else {
-		accessor, err := meta.Accessor(obj)
-		if err != nil {
-			return row, err
-		}
-		row.Cells = []any{accessor.GetName(), Age(accessor.GetCreationTimestamp(), now)}
+	var err error
+	if row.Cells, err = Cells(table, obj, now); err != nil {
+		return row, err
 	}
 	switch include {
 	case metav1.IncludeNone:
@@ -85,8 +108,8 @@ func NewTable(out Output, list metav1.ListMeta, columns []metav1.TableColumnDefi
 	return t
 }
 
-// WriteTable streams a table of n rows to w.
-func WriteTable(w io.Writer, out Output, list metav1.ListMeta, columns []metav1.TableColumnDefinition, n int, row func(i int) (metav1.TableRow, error)) error {
+// WriteTable streams a table of n rows to w; row appends the JSON of one.
+func WriteTable(w io.Writer, out Output, list metav1.ListMeta, columns []metav1.TableColumnDefinition, n int, row func(dst []byte, i int) ([]byte, error)) error {
 	var b bytes.Buffer
 	whole := out.Media != JSON || out.Pretty
 	target := w
@@ -104,17 +127,14 @@ func WriteTable(w io.Writer, out Output, list metav1.ListMeta, columns []metav1.
 	if _, err := target.Write(append(head[:len(head)-len(`null}`)], '[')); err != nil {
 		return err
 	}
+	var data []byte
 	for i := range n {
-		r, err := row(i)
-		if err != nil {
-			return err
-		}
-		data, err := json.Marshal(r)
-		if err != nil {
-			return err
-		}
+		data = data[:0]
 		if i > 0 {
-			data = append([]byte{','}, data...)
+			data = append(data, ',')
+		}
+		if data, err = row(data, i); err != nil {
+			return err
 		}
 		if _, err := target.Write(data); err != nil {
 			return err
@@ -125,7 +145,7 @@ func WriteTable(w io.Writer, out Output, list metav1.ListMeta, columns []metav1.
 		return err
 	}
 	b.WriteString("]}")
-	data, err := finishJSON(out, b.Bytes())
+	data, err = finishJSON(out, b.Bytes())
 	if err != nil {
 		return err
 	}

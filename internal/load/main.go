@@ -121,7 +121,7 @@ func (s *server) works() []work {
 	return append(all,
 		work{"get", func(ctx context.Context) (result, error) { return s.repeat(ctx, s.options.readers, s.get) }},
 		work{"patch", func(ctx context.Context) (result, error) { return s.repeat(ctx, s.options.writers, s.patch) }},
-		work{"patch, watched", s.patchWatched},
+		work{"patch watched", s.patchWatched},
 		work{"delete", s.delete},
 	)
 }
