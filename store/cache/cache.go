@@ -54,6 +54,7 @@ const (
 	defaultRoot           = "/registry/"
 	defaultHistory        = 4096
 	defaultHistoryBytes   = 32 << 20
+	defaultEncodingBytes  = 128 << 20
 	defaultWatcherBacklog = 4096
 	defaultRetryMin       = 100 * time.Millisecond
 	defaultRetryMax       = 10 * time.Second
@@ -79,6 +80,10 @@ type Config struct {
 	// few times as much), so that large objects that change often do not fill
 	// the memory. A few dozen events are kept in any case. Default 32 MiB.
 	HistoryBytes int
+	// EncodingBytes bounds what the encodings of present objects take together: beyond
+	// it those that were made first are dropped, and made again when they are asked
+	// for. Default 128 MiB; negative means no bound.
+	EncodingBytes int64
 	// WatcherBacklog is how many undelivered events a watcher may have before
 	// it is ended with [ErrExpired]. Default 4096.
 	WatcherBacklog int
@@ -101,6 +106,7 @@ type Cache struct {
 	retryMin time.Duration
 	retryMax time.Duration
 	metrics  *metrics
+	budget   *budget
 
 	progress progress
 	ready    chan struct{}
@@ -153,10 +159,11 @@ func New(cfg Config) (*Cache, error) {
 	if c.metrics, err = newMetrics(cfg.Registerer); err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
+	c.budget = &budget{limit: orDefault(cfg.EncodingBytes, defaultEncodingBytes), gauge: c.metrics.encodings}
 	return c, nil
 }
 
-func orDefault[T int | time.Duration](v, def T) T {
+func orDefault[T int | int64 | time.Duration](v, def T) T {
 	if v == 0 {
 		return def
 	}
@@ -206,6 +213,12 @@ func (c *Cache) Remove(prefix string) bool {
 		return false
 	}
 	r.end()
+	if v := r.current.Load(); v != nil {
+		v.entries.Scan(func(_ string, e *Entry) bool {
+			c.budget.replace(e)
+			return true
+		})
+	}
 	return true
 }
 

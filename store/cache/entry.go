@@ -26,6 +26,8 @@ type Entry struct {
 	// order of the resource's index names.
 	values    [][]string
 	encodings atomic.Pointer[encoding]
+	budget    *budget // nil: what is made is not counted
+	replaced  bool    // guarded by budget.mu
 }
 
 // encoding is one link of an entry's list of encodings. Lists are as short as
@@ -35,11 +37,14 @@ type encoding struct {
 	next  *encoding
 	data  atomic.Pointer[[]byte]
 	mu    sync.Mutex // held while data is made, so that it is made once
+	// counted is what the budget counts of it. Guarded by budget.mu.
+	counted int64
 }
 
 // Encoding returns the object's bytes for a media key, which make makes on the
 // first call: callers that come at the same time wait for that one, and all
-// share the result, which is read-only. A make that fails is not remembered. The
+// share the result, which is read-only. A make that fails is not remembered, and of
+// many encodings the oldest are not either ([Config.EncodingBytes]). The
 // key names all that the bytes depend on (media type, group version, whether it
 // is a table row and of which kind).
 func (e *Entry) Encoding(mediaKey string, make func() ([]byte, error)) ([]byte, error) {
@@ -57,6 +62,7 @@ func (e *Entry) Encoding(mediaKey string, make func() ([]byte, error)) ([]byte, 
 		return nil, err
 	}
 	enc.data.Store(&data)
+	e.budget.add(e, enc, len(data))
 	return data, nil
 }
 

@@ -11,6 +11,7 @@ type metrics struct {
 	decodeErrors *prometheus.CounterVec
 	expired      *prometheus.CounterVec
 	resyncs      prometheus.Counter
+	encodings    prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -23,9 +24,11 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		expired:      vec("expired_watchers_total", "Watchers ended because they fell behind."),
 		resyncs: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "strake", Subsystem: "cache", Name: "resyncs_total",
 			Help: "Full loads of the cache from the store, the first one included."}),
+		encodings: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "strake", Subsystem: "cache", Name: "encoding_bytes",
+			Help: "What the encodings of present objects take together."}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	return m, errors.Join(reg.Register(m.events), reg.Register(m.decodeErrors), reg.Register(m.expired), reg.Register(m.resyncs))
+	return m, errors.Join(reg.Register(m.events), reg.Register(m.decodeErrors), reg.Register(m.expired), reg.Register(m.resyncs), reg.Register(m.encodings))
 }

@@ -70,6 +70,9 @@ func (r *Resource) undecodable(kv store.KV, err error) {
 // publish makes a version the current one and hands its events to the feeds.
 func (r *Resource) publish(v *version, events []Event) {
 	r.cache.metrics.events.WithLabelValues(r.prefix).Add(float64(len(events)))
+	for i := range events {
+		r.cache.budget.replace(events[i].Old)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.current.Store(v)
@@ -157,6 +160,9 @@ func (r *Resource) install(entries []*Entry, revision int64) {
 	var events []Event
 	if current := r.current.Load(); current != nil {
 		events = r.difference(current, v)
+	}
+	for i := range events {
+		r.cache.budget.replace(events[i].Old)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -275,7 +275,7 @@ func (r *Resource) entry(kv store.KV) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Entry{Key: kv.Key, Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Size: len(kv.Value), Object: obj}
+	e := &Entry{Key: kv.Key, Revision: kv.ModRevision, CreateRevision: kv.CreateRevision, Size: len(kv.Value), Object: obj, budget: r.cache.budget}
 	if len(r.indexFuncs) == 0 {
 		return e, nil
 	}
