@@ -94,13 +94,16 @@ type Config struct {
 	// several, watches only while they begin, connections and clients in this process
 	// not at all, and administrators (system:masters) are not held up by it. It is
 	// divided up among the priority levels (API priority and fairness, package
-	// fairness), by which more requests wait or are told to come back (429). Default 600, upstream's 400
-	// that read and 200 that write. Negative: requests are not classified, and as
-	// many are served as come.
+	// fairness), by which more requests wait or are told to come back (429). Default
+	// 600, upstream's 400 that read and 200 that write. Negative: requests are not
+	// classified, and as many are served as come.
 	MaxInFlight int
 	// History and WatcherBacklog bound the watch cache: see store/cache. Default:
 	// that package's.
 	History, WatcherBacklog int
+	// EncodingBytes bounds what the watch cache keeps of ready encodings. Default: that
+	// package's.
+	EncodingBytes int64
 
 	// Rand is the source of names and UIDs, for repeatable tests. Default: a
 	// cryptographic generator.

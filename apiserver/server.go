@@ -72,7 +72,7 @@ func New(config Config) (*Server, error) {
 	}
 	s.cache, err = cache.New(cache.Config{
 		Store: config.Store, Logger: config.Logger.WithName("cache"), Registerer: s.metrics.registerer,
-		History: config.History, WatcherBacklog: config.WatcherBacklog,
+		History: config.History, WatcherBacklog: config.WatcherBacklog, EncodingBytes: config.EncodingBytes,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("apiserver: %w", err)
