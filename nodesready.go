@@ -2,6 +2,7 @@ package strake
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,9 +23,9 @@ const tellWaiting = 10 * time.Second
 func (c *Cluster) nodesReady() stages.Stage {
 	ready := make(chan struct{})
 	return stages.Stage{Name: "ready nodes", Ready: ready, Run: func(ctx context.Context) error {
-		w := waitingNodes{left: map[string]struct{}{}, none: ready}
+		w := waitingNodes{left: map[string]string{}, none: ready}
 		for _, node := range c.nodes {
-			w.left[node.Name()] = struct{}{}
+			w.left[node.Name()] = "it has not registered"
 		}
 		informer := c.plane.informers.Core().V1().Nodes().Informer()
 		handle, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -43,7 +44,7 @@ func (c *Cluster) nodesReady() stages.Stage {
 				<-ctx.Done()
 				return nil
 			case <-time.After(tellWaiting):
-				c.plane.config.Logger.Info("Waiting for nodes to be ready", "nodes", w.names())
+				c.plane.config.Logger.Error(errNodesNotReady, "The cluster waits for its nodes", "nodes", w.reasons())
 			case <-ctx.Done():
 				return nil
 			}
@@ -51,21 +52,28 @@ func (c *Cluster) nodesReady() stages.Stage {
 	}}
 }
 
-// waitingNodes are the nodes that are not ready so far.
+var errNodesNotReady = errors.New("nodes are not ready")
+
+// waitingNodes are the nodes that are not ready so far, and why.
 type waitingNodes struct {
 	mu   sync.Mutex
-	left map[string]struct{}
+	left map[string]string
 	none chan struct{} // closed once none is left
 }
 
 func (w *waitingNodes) see(o any) {
 	node, ok := o.(*corev1.Node)
-	if !ok || !takesPods(node) {
+	if !ok {
 		return
 	}
+	why := notReady(node)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if _, waited := w.left[node.Name]; !waited {
+		return
+	}
+	if why != "" {
+		w.left[node.Name] = why
 		return
 	}
 	delete(w.left, node.Name)
@@ -74,21 +82,34 @@ func (w *waitingNodes) see(o any) {
 	}
 }
 
-// names are those of the first few.
-func (w *waitingNodes) names() []string {
+// reasons of the first few.
+func (w *waitingNodes) reasons() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	names := slices.Sorted(maps.Keys(w.left))
-	return names[:min(len(names), 10)]
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(w.left)) {
+		if out = append(out, name+": "+w.left[name]); len(out) == 10 {
+			break
+		}
+	}
+	return out
 }
 
-// takesPods says that a node is Ready and that no controller keeps pods away from it
-// because it was not.
-func takesPods(node *corev1.Node) bool {
-	kept := slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool {
-		return t.Key == corev1.TaintNodeNotReady || t.Key == corev1.TaintNodeUnreachable || t.Key == corev1.TaintNodeNetworkUnavailable
-	})
-	return !kept && slices.ContainsFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool {
-		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
-	})
+// notReady says why a node takes no pods: it is not Ready, or a controller keeps them
+// away because it was not; "" where it takes them.
+func notReady(node *corev1.Node) string {
+	i := slices.IndexFunc(node.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == corev1.NodeReady })
+	switch {
+	case i < 0:
+		return "it has not reported"
+	case node.Status.Conditions[i].Status != corev1.ConditionTrue:
+		return node.Status.Conditions[i].Message
+	}
+	for _, t := range node.Spec.Taints {
+		switch t.Key {
+		case corev1.TaintNodeNotReady, corev1.TaintNodeUnreachable, corev1.TaintNodeNetworkUnavailable:
+			return "it has the taint " + t.Key
+		}
+	}
+	return ""
 }
