@@ -52,6 +52,7 @@ type Codec struct {
 	scheme *runtime.Scheme
 	lax    map[Media]runtime.Serializer
 	strict map[Media]runtime.Serializer
+	shared sharedBytes // of what comes from the store
 }
 
 // New makes a codec. Every type that travels is registered in scheme.
@@ -270,6 +271,7 @@ func (s *Storage) Decode(data []byte) (runtime.Object, error) {
 		obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
 	}
 	settle(obj)
+	s.codec.share(obj)
 	return obj, nil
 }
 

@@ -117,7 +117,7 @@ func BuiltIn(cfg Config) ([]*resource.Resource, error) {
 		storagemigration.Resources(),
 	)
 	for _, r := range all {
-		r.StandardFinalizers = !slices.Contains(anyFinalizer, r.GVK.Group)
+		r.StandardFinalizers = !slices.Contains(anyFinalizer, r.GVK.Group) && r.GVK.Kind != "Event"
 	}
 	return all, nil
 }
