@@ -143,6 +143,9 @@ func (r *Registry) decode(kv store.KV) (runtime.Object, error) {
 	if res.Default != nil {
 		res.Default(obj)
 	}
+	if res.Share != nil {
+		res.Share(obj, &r.set.shared)
+	}
 	accessor, err := meta.Accessor(obj)
 	if err != nil {
 		return nil, err

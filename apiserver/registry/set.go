@@ -41,6 +41,7 @@ type Config struct {
 type Set struct {
 	config Config
 	table  atomic.Pointer[Table]
+	shared resource.Shared // parts of objects, whichever resource they are of
 
 	mu    sync.Mutex // guards parts, and makes publishing one step
 	parts []part

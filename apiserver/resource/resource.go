@@ -66,6 +66,9 @@ type Resource struct {
 	// metadata.name and metadata.namespace, with the object's values. Every
 	// object gives the same set of names; so does an empty one.
 	SelectableFields func(obj runtime.Object) fields.Set
+	// Share lets an object from the store, defaulted, have parts in common with others;
+	// nil: it stands by itself. For kinds of which there are many alike.
+	Share func(obj runtime.Object, seen *Shared)
 	// IndexedFields are those of the selectable fields by which lists and
 	// watches are looked up, not searched: "spec.nodeName" of pods. Only what
 	// clients select by all the time is worth an index.

@@ -47,6 +47,7 @@ func pods(proxy NodeProxy) *resource.Resource {
 		},
 		Table:            resource.Table{Columns: podColumns(), Cells: podCells},
 		SelectableFields: podFields,
+		Share:            sharePod,
 		// What every kubelet watches by.
 		IndexedFields: []string{"spec.nodeName"},
 		Subresources: []resource.Subresource{
