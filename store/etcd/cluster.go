@@ -37,6 +37,9 @@ type Cluster struct {
 	Join bool
 	// TLS between members, on both sides. Required for https URLs.
 	TLS PeerTLS
+	// KeepEntries is how many writes the others may miss and still catch up by the log,
+	// which is in memory, instead of by a copy of the whole database. Default 5000.
+	KeepEntries int
 }
 
 // PeerTLS are PEM files. Whoever has a certificate of the CA may read and change
@@ -61,6 +64,9 @@ func (c *Cluster) validate() error {
 	}
 	if c.Name == "" || strings.ContainsAny(c.Name, "=,") {
 		return fmt.Errorf("store/etcd: Config.Cluster.Name %q: want a name without '=' and ','", c.Name)
+	}
+	if c.KeepEntries < 0 {
+		return fmt.Errorf("store/etcd: Config.Cluster.KeepEntries %d is negative", c.KeepEntries)
 	}
 	for field, text := range map[string]string{"PeerURL": c.PeerURL, "ListenURL": c.listen()} {
 		u, err := url.Parse(text)
@@ -100,6 +106,10 @@ func (c *Cluster) configure(to *embed.Config) error {
 	to.Name = c.Name
 	to.TickMs, to.ElectionMs = clusterTickMillis, clusterElectionMillis
 	to.SnapshotCatchUpEntries = clusterKeepEntries
+	if c.KeepEntries > 0 {
+		to.SnapshotCatchUpEntries = uint64(c.KeepEntries)
+		to.SnapshotCount = min(to.SnapshotCount, 2*to.SnapshotCatchUpEntries)
+	}
 	to.ListenPeerUrls, to.AdvertisePeerUrls = []url.URL{*listen}, []url.URL{*peer}
 	to.InitialCluster = initial(c.members())
 	if c.Join {

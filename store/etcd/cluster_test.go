@@ -333,6 +333,7 @@ func TestInvalidClusters(t *testing.T) {
 		"no port":         {Name: "a", PeerURL: "http://127.0.0.1"},
 		"no certificates": {Name: "a", PeerURL: "https://127.0.0.1:1"},
 		"not a member":    {Name: "a", PeerURL: "http://127.0.0.1:1", Members: map[string]string{"b": "http://127.0.0.1:2"}},
+		"no log":          {Name: "a", PeerURL: "http://127.0.0.1:1", KeepEntries: -1},
 		"joins nobody":    {Name: "a", PeerURL: "http://127.0.0.1:1", Join: true},
 	} {
 		if _, err := etcd.New(etcd.Config{DataDir: "x", Cluster: &cluster}); err == nil {

@@ -77,10 +77,11 @@ func (s *Store) makeRoom(ctx context.Context) error {
 		if alarm.Alarm != pb.AlarmType_NOSPACE {
 			continue
 		}
-		if err := b.disk.Defrag(); err != nil {
+		disk := b.disk()
+		if err := disk.Defrag(); err != nil {
 			return fmt.Errorf("store/etcd: defragmenting: %w", err)
 		}
-		size := b.disk.Size()
+		size := disk.Size()
 		if size > s.cfg.QuotaBytes-s.cfg.QuotaBytes/10 {
 			return fmt.Errorf("store/etcd: %d of %d bytes are in use: %w", size, s.cfg.QuotaBytes, store.ErrNoSpace)
 		}

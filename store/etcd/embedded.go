@@ -107,7 +107,7 @@ func embedded(ctx, calls context.Context, cfg *Config) (_ *backend, err error) {
 		kv:     kv,
 		client: client,
 		member: member.Server.KV(),
-		disk:   member.Server.Backend(),
+		disk:   func() diskBackend { return member.Server.Backend() },
 		lone:   cfg.Cluster == nil,
 		alarms: member.Server.Alarms,
 		leader: func() uint64 { return uint64(member.Server.Leader()) },

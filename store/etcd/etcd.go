@@ -112,10 +112,11 @@ var (
 type backend struct {
 	kv     keyValue
 	client *clientv3.Client // for leases, and for watches of a cluster
-	// member is the state of an embedded member, and disk where it keeps it; nil
-	// for an external cluster.
+	// member is the state of an embedded member, and disk where it keeps it now: it
+	// is another one once it has caught up by a copy of the leader's. Both are nil for
+	// an external cluster.
 	member mvcc.WatchableKV
-	disk   diskBackend
+	disk   func() diskBackend
 	// lone says that the embedded member is the only one; until ends the calls of one
 	// of several, and is nil elsewhere.
 	lone  bool

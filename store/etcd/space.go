@@ -68,13 +68,17 @@ func (s *Store) defragment(ctx context.Context) error {
 		return err
 	}
 	defer s.leave()
-	if b.disk == nil || !wasteful(b.disk.Size(), b.disk.SizeInUse()) {
+	if b.disk == nil {
 		return nil
 	}
-	before := b.disk.Size()
-	if err := b.disk.Defrag(); err != nil {
+	disk := b.disk()
+	if !wasteful(disk.Size(), disk.SizeInUse()) {
+		return nil
+	}
+	before := disk.Size()
+	if err := disk.Defrag(); err != nil {
 		return fmt.Errorf("store/etcd: defragmenting: %w", err)
 	}
-	s.log.V(1).Info("The database was defragmented", "bytes", b.disk.Size(), "before", before)
+	s.log.V(1).Info("The database was defragmented", "bytes", disk.Size(), "before", before)
 	return nil
 }

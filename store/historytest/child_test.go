@@ -10,9 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
 
 	"github.com/strake-io/strake/store/etcd"
 )
@@ -49,7 +54,7 @@ func serveMember(text string) error {
 		return err
 	}
 	// Nothing but the test compacts.
-	c := etcd.Config{DataDir: m.Dir, Cluster: m.Cluster, CompactionInterval: -1}
+	c := etcd.Config{DataDir: m.Dir, Cluster: m.Cluster, CompactionInterval: -1, Logger: copies(m.Dir)}
 	if m.EtcdAddress != "" {
 		l, err := net.Listen("tcp", m.EtcdAddress)
 		if err != nil {
@@ -69,6 +74,32 @@ func serveMember(text string) error {
 	go func() { _ = server.Serve(l) }()
 	err = s.Run(ctx)
 	return errors.Join(err, server.Close())
+}
+
+// copiesFile has a line for each time that a member caught up by a copy of the database.
+const copiesFile = "copies"
+
+// copies is a logger that writes those lines.
+func copies(dir string) logr.Logger {
+	return funcr.New(func(_, args string) {
+		if !strings.Contains(args, "applied snapshot") {
+			return
+		}
+		f, err := os.OpenFile(filepath.Join(dir, copiesFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err == nil {
+			fmt.Fprintln(f, args)
+			err = f.Close()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+	}, funcr.Options{Verbosity: 4})
+}
+
+// copied counts them.
+func (m *member) copied() int {
+	data, _ := os.ReadFile(filepath.Join(m.Dir, copiesFile)) // none: never
+	return strings.Count(string(data), "\n")
 }
 
 // start the process, and do not wait for it.
@@ -113,8 +144,8 @@ func lone(t *testing.T) *member {
 	return startMember(t, &member{Dir: t.TempDir(), Address: freeAddress(t), EtcdAddress: freeAddress(t)})
 }
 
-// three members that make one store.
-func three(t *testing.T) []*member {
+// three members that make one store. keep is etcd.Cluster.KeepEntries.
+func three(t *testing.T, keep int) []*member {
 	t.Helper()
 	urls := map[string]string{}
 	for i := range 3 {
@@ -125,7 +156,7 @@ func three(t *testing.T) []*member {
 		name := fmt.Sprint("m", i)
 		members = append(members, startMember(t, &member{
 			Dir: t.TempDir(), Address: freeAddress(t), EtcdAddress: freeAddress(t),
-			Cluster: &etcd.Cluster{Name: name, PeerURL: urls[name], Members: urls},
+			Cluster: &etcd.Cluster{Name: name, PeerURL: urls[name], Members: urls, KeepEntries: keep},
 		}))
 	}
 	return members

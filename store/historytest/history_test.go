@@ -2,7 +2,9 @@ package historytest_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -141,7 +143,7 @@ func views(members []*member) (out []store.Store) {
 // TestHistoryMembersKilled kills -9 one of three members after the other.
 func TestHistoryMembersKilled(t *testing.T) {
 	c := config(t)
-	members := three(t)
+	members := three(t, 0)
 	c.Stores = views(members)
 	c.Fault = again(2*time.Second, func(ctx context.Context, random *rand.Rand) error {
 		m := members[random.IntN(3)]
@@ -156,7 +158,7 @@ func TestHistoryMembersKilled(t *testing.T) {
 // wakes up does not know that it is none any more.
 func TestHistoryMembersStall(t *testing.T) {
 	c := config(t)
-	members := three(t)
+	members := three(t, 0)
 	c.Stores = views(members)
 	c.Fault = again(2*time.Second, func(ctx context.Context, random *rand.Rand) error {
 		return stall(ctx, random, members[random.IntN(3)])
@@ -164,10 +166,53 @@ func TestHistoryMembersStall(t *testing.T) {
 	historytest.Run(t, c)
 }
 
+// TestHistoryMembersLag stops one of three members for longer than the others keep their
+// log: it catches up by a copy of the whole database, under its readers and watchers.
+func TestHistoryMembersLag(t *testing.T) {
+	c := config(t)
+	members := three(t, 20)
+	c.Stores = views(members)
+	c.Fault = again(2*time.Second, func(ctx context.Context, random *rand.Rand) error {
+		i := random.IntN(3)
+		if err := members[i].signal(syscall.SIGSTOP); err != nil {
+			return err
+		}
+		burst(ctx, c.Stores[(i+1)%3])
+		return members[i].signal(syscall.SIGCONT)
+	})
+	historytest.Run(t, c)
+	copied := 0
+	for _, m := range members {
+		copied += m.copied()
+	}
+	t.Logf("members caught up by %d copies", copied)
+	if copied == 0 && c.Time >= time.Minute {
+		t.Error("no member lagged that far")
+	}
+}
+
+// burst writes more than is kept for members that lag, and than is underway to one that
+// does not read.
+func burst(ctx context.Context, s store.Store) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // there may have to be another leader first
+	defer cancel()
+	var writing sync.WaitGroup
+	for w := range 4 {
+		writing.Go(func() {
+			for i := 0; i < 500 && ctx.Err() == nil; {
+				if _, err := s.Put(ctx, store.Put{Key: fmt.Sprint("/elsewhere/", w), If: store.Any}); err == nil {
+					i++
+				}
+			}
+		})
+	}
+	writing.Wait()
+}
+
 // TestHistoryLeaderMoves makes another of three members the leader again and again.
 func TestHistoryLeaderMoves(t *testing.T) {
 	c := config(t)
-	members := three(t)
+	members := three(t, 0)
 	var clients []*clientv3.Client
 	for _, m := range members {
 		client, err := clientv3.New(clientv3.Config{Endpoints: []string{"http://" + m.EtcdAddress}, Logger: zap.NewNop()})
