@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -113,31 +114,39 @@ func (c *ControlPlane) liveServers(ctx context.Context) ([]netip.Addr, error) {
 // writeEndpoints writes what differs: of several servers each does the same.
 func (c *ControlPlane) writeEndpoints(ctx context.Context, client kubernetes.Interface, servers []netip.Addr) error {
 	endpoints, slice := core.KubernetesEndpoints(servers, int32(c.config.Advertise.Port()))
-	old := client.CoreV1().Endpoints(endpoints.Namespace)
-	switch is, err := old.Get(ctx, endpoints.Name, metav1.GetOptions{}); {
-	case apierrors.IsNotFound(err):
-		if _, err := old.Create(ctx, endpoints, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("publishing the endpoints of kubernetes: %w", err)
-		}
-	case err != nil:
+	err := ensure(ctx, client.CoreV1().Endpoints(endpoints.Namespace), endpoints, func(is *corev1.Endpoints) bool {
+		return apiequality.Semantic.DeepEqual(is.Subsets, endpoints.Subsets)
+	})
+	if err != nil {
 		return fmt.Errorf("publishing the endpoints of kubernetes: %w", err)
-	case !apiequality.Semantic.DeepEqual(is.Subsets, endpoints.Subsets):
-		if _, err := old.Update(ctx, endpoints, metav1.UpdateOptions{}); err != nil {
-			return fmt.Errorf("publishing the endpoints of kubernetes: %w", err)
-		}
 	}
-	slices := client.DiscoveryV1().EndpointSlices(slice.Namespace)
-	switch is, err := slices.Get(ctx, slice.Name, metav1.GetOptions{}); {
-	case apierrors.IsNotFound(err):
-		if _, err := slices.Create(ctx, slice, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("publishing the endpoint slice of kubernetes: %w", err)
-		}
-	case err != nil:
+	err = ensure(ctx, client.DiscoveryV1().EndpointSlices(slice.Namespace), slice, func(is *discoveryv1.EndpointSlice) bool {
+		return apiequality.Semantic.DeepEqual(is.Endpoints, slice.Endpoints) && apiequality.Semantic.DeepEqual(is.Ports, slice.Ports)
+	})
+	if err != nil {
 		return fmt.Errorf("publishing the endpoint slice of kubernetes: %w", err)
-	case !apiequality.Semantic.DeepEqual(is.Endpoints, slice.Endpoints) || !apiequality.Semantic.DeepEqual(is.Ports, slice.Ports):
-		if _, err := slices.Update(ctx, slice, metav1.UpdateOptions{}); err != nil {
-			return fmt.Errorf("publishing the endpoint slice of kubernetes: %w", err)
-		}
 	}
 	return nil
+}
+
+// writer is a client of one kind.
+type writer[T any] interface {
+	Get(ctx context.Context, name string, opts metav1.GetOptions) (T, error)
+	Create(ctx context.Context, obj T, opts metav1.CreateOptions) (T, error)
+	Update(ctx context.Context, obj T, opts metav1.UpdateOptions) (T, error)
+}
+
+// ensure makes an object, or replaces the one that there is where it is not the same.
+// Another that makes it at the same time makes an equal one.
+func ensure[T metav1.Object](ctx context.Context, to writer[T], want T, same func(is T) bool) error {
+	is, err := to.Get(ctx, want.GetName(), metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		if _, err = to.Create(ctx, want, metav1.CreateOptions{}); apierrors.IsAlreadyExists(err) {
+			return nil
+		}
+	case err == nil && !same(is):
+		_, err = to.Update(ctx, want, metav1.UpdateOptions{})
+	}
+	return err
 }

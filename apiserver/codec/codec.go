@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/strake-io/strake/apiserver/resource"
+	"github.com/strake-io/strake/internal/interned"
 )
 
 // Media is a media type.
@@ -52,7 +53,7 @@ type Codec struct {
 	scheme *runtime.Scheme
 	lax    map[Media]runtime.Serializer
 	strict map[Media]runtime.Serializer
-	shared sharedBytes // of what comes from the store
+	shared interned.Values // of what comes from the store
 }
 
 // New makes a codec. Every type that travels is registered in scheme.

@@ -1,8 +1,6 @@
 package codec
 
 import (
-	"sync"
-
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -17,37 +15,14 @@ const (
 	maxSharedBytes = 4 << 20
 )
 
-// sharedBytes knows pieces that objects have in common. The zero value is ready.
-type sharedBytes struct {
-	mu    sync.RWMutex
-	known map[string][]byte
-	size  int
-}
-
-// get is data, or what was given before and is equal to it.
-func (s *sharedBytes) get(data []byte) []byte {
+// shareBytes is data, or what was given before and is equal to it.
+func (c *Codec) shareBytes(data []byte) []byte {
 	if len(data) == 0 || len(data) > maxShared {
 		return data
 	}
-	s.mu.RLock()
-	known, has := s.known[string(data)]
-	s.mu.RUnlock()
-	if has {
-		return known
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if known, has := s.known[string(data)]; has {
-		return known
-	}
-	// Twice: as the key, and as what is shared. Once there is no room all is forgotten,
-	// and what is in use is learnt again.
-	if s.size += 2 * len(data); s.known == nil || s.size > maxSharedBytes {
-		s.known, s.size = map[string][]byte{}, 2*len(data)
-	}
-	data = data[:len(data):len(data)]
-	s.known[string(data)] = data
-	return data
+	// It takes its size twice: as the key, and as what is shared.
+	same, _ := c.shared.Get(data, 2*len(data), maxSharedBytes, func() any { return data[:len(data):len(data)] }).([]byte)
+	return same
 }
 
 // share lets an object that was decoded have in common with others what it can.
@@ -62,7 +37,7 @@ func (c *Codec) share(obj runtime.Object) {
 	entries := accessor.GetManagedFields()
 	for i := range entries {
 		if fields := entries[i].FieldsV1; fields != nil {
-			fields.Raw = c.shared.get(fields.Raw)
+			fields.Raw = c.shareBytes(fields.Raw)
 		}
 	}
 }

@@ -15,28 +15,33 @@ import (
 	"github.com/strake-io/strake/apiserver/resource"
 )
 
+func known(c *Codec) int {
+	_, n := c.shared.Size()
+	return n
+}
+
 func TestSharedBytes(t *testing.T) {
-	var s sharedBytes
+	s := New(scheme.Scheme)
 	one, two := []byte("abc"), append(make([]byte, 0, 100), "abc"...)
-	first := s.get(one)
-	if second := s.get(two); &first[0] != &second[0] || cap(second) != 3 {
+	first := s.shareBytes(one)
+	if second := s.shareBytes(two); &first[0] != &second[0] || cap(second) != 3 {
 		t.Error("equal pieces are not one")
 	}
-	if other := s.get([]byte("abd")); string(other) != "abd" || string(first) != "abc" {
+	if other := s.shareBytes([]byte("abd")); string(other) != "abd" || string(first) != "abc" {
 		t.Errorf("%s and %s", other, first)
 	}
 	large := bytes.Repeat([]byte("x"), maxShared+1)
-	if got := s.get(large); &got[0] != &large[0] || len(s.known) != 2 {
+	if got := s.shareBytes(large); &got[0] != &large[0] || known(s) != 2 {
 		t.Error("a large piece is kept")
 	}
-	if got := s.get(nil); got != nil {
+	if got := s.shareBytes(nil); got != nil {
 		t.Error("nothing became something")
 	}
 	// All that it knows is bounded.
 	for i := range 3 * maxSharedBytes / (2 * 1000) {
-		s.get([]byte(fmt.Sprintf("%d%s", i, strings.Repeat("y", 1000))))
-		if s.size > maxSharedBytes {
-			t.Fatalf("%d bytes are known", s.size)
+		s.shareBytes([]byte(fmt.Sprintf("%d%s", i, strings.Repeat("y", 1000))))
+		if size, _ := s.shared.Size(); size > maxSharedBytes {
+			t.Fatalf("%d bytes are known", size)
 		}
 	}
 	var all sync.WaitGroup
@@ -44,7 +49,7 @@ func TestSharedBytes(t *testing.T) {
 		all.Go(func() {
 			for i := range 1000 {
 				want := fmt.Sprint(i % 100)
-				if got := s.get([]byte(want)); string(got) != want {
+				if got := s.shareBytes([]byte(want)); string(got) != want {
 					t.Errorf("%s for %s", got, want)
 				}
 			}

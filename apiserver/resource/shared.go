@@ -1,6 +1,10 @@
 package resource
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/strake-io/strake/internal/interned"
+)
 
 // Objects of one template (the pods of a deployment) have most of what they say in
 // common. Decoded, a pod takes about three times its JSON, so that it pays to let equal
@@ -11,17 +15,14 @@ const (
 	maxPart = 64 << 10
 	// partFactor is about how much larger a part is than its encoding.
 	partFactor = 5
-	// maxParts bounds what all parts that are known take, about. Then all are
-	// forgotten, and what is in use is learnt again.
+	// maxParts bounds what all parts that are known take, about.
 	maxParts = 16 << 20
 )
 
 // Shared knows parts of objects that were seen before. The zero value is ready, and nil
 // knows nothing. It is safe for concurrent use.
 type Shared struct {
-	mu    sync.RWMutex
-	parts map[string]any
-	size  int
+	parts interned.Values
 	keys  sync.Pool // of *key
 }
 
@@ -99,21 +100,5 @@ func (s *Shared) key(kind byte) (k *key, done func()) {
 
 // get is what is known under a key, or what is learnt now.
 func (s *Shared) get(k key, learn func() any) any {
-	s.mu.RLock()
-	known, has := s.parts[string(k)]
-	s.mu.RUnlock()
-	if has {
-		return known
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if known, has := s.parts[string(k)]; has {
-		return known
-	}
-	if s.size += partFactor * len(k); s.parts == nil || s.size > maxParts {
-		s.parts, s.size = map[string]any{}, partFactor*len(k)
-	}
-	part := learn()
-	s.parts[string(k)] = part
-	return part
+	return s.parts.Get(k, partFactor*len(k), maxParts, learn)
 }

@@ -69,8 +69,8 @@ func (c *Cluster) validate() error {
 		return fmt.Errorf("store/etcd: Config.Cluster.KeepEntries %d is negative", c.KeepEntries)
 	}
 	for field, text := range map[string]string{"PeerURL": c.PeerURL, "ListenURL": c.listen()} {
-		u, err := url.Parse(text)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Port() == "" || u.Path != "" {
+		u, ok := peerURL(text)
+		if !ok {
 			return fmt.Errorf("store/etcd: Config.Cluster.%s %q: want a URL such as https://10.0.0.1:2380", field, text)
 		}
 		if u.Scheme == "https" && (c.TLS.CAFile == "" || c.TLS.CertFile == "" || c.TLS.KeyFile == "") {
@@ -84,6 +84,12 @@ func (c *Cluster) validate() error {
 		return errors.New("store/etcd: Config.Cluster.Join needs the other Members")
 	}
 	return nil
+}
+
+// peerURL reads the URL that a member is reached at.
+func peerURL(text string) (u *url.URL, ok bool) {
+	u, err := url.Parse(text)
+	return u, err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Port() != "" && u.Path == ""
 }
 
 func (c *Cluster) listen() string {
