@@ -25,7 +25,6 @@ import (
 	"github.com/go-logr/logr"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -38,6 +37,7 @@ import (
 	"github.com/strake-io/strake/apiserver"
 	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/apiserver/webhook"
+	"github.com/strake-io/strake/internal/follow"
 )
 
 // Server is what the aggregator needs of the API server.
@@ -136,28 +136,14 @@ func (a *Aggregator) Run(ctx context.Context) error {
 
 // follow lists the APIServices and watches them from there on.
 func (a *Aggregator) follow(ctx context.Context, source cache.ListerWatcherWithContext) error {
-	list, err := source.ListWithContext(ctx, metav1.ListOptions{})
-	if err != nil {
-		return err
-	}
-	items, err := meta.ExtractList(list)
-	if err != nil {
-		return err
-	}
-	a.known = make(map[string]*apiregistrationv1.APIService, len(items))
-	for _, obj := range items {
-		a.see(watch.Added, obj)
-	}
-	a.managed.start(a.known)
-	version, err := meta.NewAccessor().ResourceVersion(list)
-	if err != nil {
-		return err
-	}
-	watcher, err := source.WatchWithContext(ctx, metav1.ListOptions{ResourceVersion: version})
+	watcher, err := follow.Open(ctx, source, func(n int) {
+		a.known = make(map[string]*apiregistrationv1.APIService, n)
+	}, a.see)
 	if err != nil {
 		return err
 	}
 	defer watcher.Stop()
+	a.managed.start(a.known)
 	for {
 		fixed, published, changed := a.config.Server.GroupVersions()
 		a.reconcileBackends(ctx)
@@ -172,14 +158,10 @@ func (a *Aggregator) follow(ctx context.Context, source cache.ListerWatcherWithC
 		}
 		select {
 		case ev, open := <-watcher.ResultChan():
-			if !open {
-				return nil
+			if over, err := follow.Take(ev, open, a.see); over {
+				return err
 			}
-			if ev.Type == watch.Error {
-				return apierrors.FromObject(ev.Object)
-			}
-			a.see(ev.Type, ev.Object)
-			a.drain(watcher)
+			follow.Drain(watcher, a.see)
 		case r := <-a.reports:
 			a.take(ctx, r)
 		case name := <-a.touched:
@@ -192,21 +174,6 @@ func (a *Aggregator) follow(ctx context.Context, source cache.ListerWatcherWithC
 		case <-again:
 		case <-ctx.Done():
 			return nil
-		}
-	}
-}
-
-// drain takes the events that are there already.
-func (a *Aggregator) drain(watcher watch.Interface) {
-	for range 1000 {
-		select {
-		case ev, open := <-watcher.ResultChan():
-			if !open {
-				return
-			}
-			a.see(ev.Type, ev.Object)
-		default:
-			return
 		}
 	}
 }

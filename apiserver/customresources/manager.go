@@ -25,7 +25,6 @@ import (
 	clientset "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset/typed/apiextensions/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -34,6 +33,7 @@ import (
 
 	"github.com/strake-io/strake/apiserver/resource"
 	"github.com/strake-io/strake/apiserver/webhook"
+	"github.com/strake-io/strake/internal/follow"
 )
 
 // Server is what the manager needs of the API server.
@@ -127,32 +127,18 @@ func (m *Manager) Run(ctx context.Context) error {
 
 // follow lists the definitions and watches them from there on.
 func (m *Manager) follow(ctx context.Context, source cache.ListerWatcherWithContext) error {
-	list, err := source.ListWithContext(ctx, metav1.ListOptions{})
-	if err != nil {
-		return err
-	}
-	items, err := meta.ExtractList(list)
-	if err != nil {
-		return err
-	}
-	m.crds = map[string]*apiextensionsv1.CustomResourceDefinition{}
-	here := map[string]bool{}
-	for _, obj := range items {
-		m.see(watch.Added, obj)
-		if accessor, err := meta.Accessor(obj); err == nil {
-			here[string(accessor.GetUID())] = true
-		}
-	}
-	maps.DeleteFunc(m.cleaning, func(uid string, _ bool) bool { return !here[uid] })
-	version, err := meta.NewAccessor().ResourceVersion(list)
-	if err != nil {
-		return err
-	}
-	watcher, err := source.WatchWithContext(ctx, metav1.ListOptions{ResourceVersion: version})
+	watcher, err := follow.Open(ctx, source, func(n int) {
+		m.crds = make(map[string]*apiextensionsv1.CustomResourceDefinition, n)
+	}, m.see)
 	if err != nil {
 		return err
 	}
 	defer watcher.Stop()
+	here := map[string]bool{}
+	for _, crd := range m.crds {
+		here[string(crd.UID)] = true
+	}
+	maps.DeleteFunc(m.cleaning, func(uid string, _ bool) bool { return !here[uid] })
 	for {
 		retry := m.reconcile(ctx)
 		select {
@@ -166,35 +152,15 @@ func (m *Manager) follow(ctx context.Context, source cache.ListerWatcherWithCont
 		}
 		select {
 		case ev, open := <-watcher.ResultChan():
-			if !open {
-				return nil
+			if over, err := follow.Take(ev, open, m.see); over {
+				return err
 			}
-			if ev.Type == watch.Error {
-				return apierrors.FromObject(ev.Object)
-			}
-			m.see(ev.Type, ev.Object)
-			m.drain(watcher)
+			follow.Drain(watcher, m.see)
 		case uid := <-m.cleaned:
 			delete(m.cleaning, uid)
 		case <-again:
 		case <-ctx.Done():
 			return nil
-		}
-	}
-}
-
-// drain takes the events that are there already: many definitions that come
-// together are published together.
-func (m *Manager) drain(watcher watch.Interface) {
-	for range 1000 {
-		select {
-		case ev, open := <-watcher.ResultChan():
-			if !open {
-				return
-			}
-			m.see(ev.Type, ev.Object)
-		default:
-			return
 		}
 	}
 }

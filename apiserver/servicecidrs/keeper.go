@@ -16,7 +16,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -28,6 +27,7 @@ import (
 
 	"github.com/strake-io/strake/apiserver/allocator"
 	"github.com/strake-io/strake/internal/eventrecorder"
+	"github.com/strake-io/strake/internal/follow"
 )
 
 // Component is the source of the events about the default ServiceCIDR, and owns the
@@ -123,41 +123,23 @@ func (k *Keeper) Run(ctx context.Context) error {
 
 // follow lists the ServiceCIDRs and watches them from there on.
 func (k *Keeper) follow(ctx context.Context, source cache.ListerWatcherWithContext) error {
-	list, err := source.ListWithContext(ctx, metav1.ListOptions{})
-	if err != nil {
-		return err
-	}
-	items, err := meta.ExtractList(list)
-	if err != nil {
-		return err
-	}
-	version, err := meta.NewAccessor().ResourceVersion(list)
-	if err != nil {
-		return err
-	}
-	k.objects = map[string]*networkingv1.ServiceCIDR{}
-	for _, o := range items {
-		k.see(watch.Added, o)
-	}
-	watcher, err := source.WatchWithContext(ctx, metav1.ListOptions{ResourceVersion: version})
+	var changed bool
+	see := func(kind watch.EventType, obj runtime.Object) { changed = k.see(kind, obj) }
+	watcher, err := follow.Open(ctx, source, func(n int) { k.objects = make(map[string]*networkingv1.ServiceCIDR, n) }, see)
 	if err != nil {
 		return err
 	}
 	defer watcher.Stop()
-	for changed := true; ; {
+	for changed = true; ; {
 		if changed {
 			k.publish()
 		}
 		again := k.keepDefault(ctx)
 		select {
 		case ev, open := <-watcher.ResultChan():
-			if !open {
-				return nil
+			if over, err := follow.Take(ev, open, see); over {
+				return err
 			}
-			if ev.Type == watch.Error {
-				return apierrors.FromObject(ev.Object)
-			}
-			changed = k.see(ev.Type, ev.Object)
 		case <-again:
 			changed = false
 		case <-ctx.Done():
