@@ -24,6 +24,8 @@ import (
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"github.com/strake-io/strake/apiserver/authn"
 )
 
 const example = `
@@ -210,13 +212,13 @@ func TestRecord(t *testing.T) {
 	want := &auditv1.Event{
 		TypeMeta: metav1.TypeMeta{APIVersion: "audit.k8s.io/v1", Kind: "Event"}, Level: auditv1.LevelRequestResponse, AuditID: "id",
 		Stage: auditv1.StageResponseComplete, RequestURI: "/api/v1/namespaces/x/pods?a=b", Verb: "create",
-		User: userInfo(of.User), SourceIPs: []string{"10.0.0.9", "192.0.2.1"},
+		User: authn.UserInfo(of.User), SourceIPs: []string{"10.0.0.9", "192.0.2.1"},
 		ObjectRef:      &auditv1.ObjectReference{Resource: "pods", Namespace: "x", Name: "p", UID: "u", APIVersion: "v1"},
 		ResponseStatus: &metav1.Status{Code: 201}, RequestObject: body, ResponseObject: body,
 		RequestReceivedTimestamp: metav1.NewMicroTime(received), StageTimestamp: metav1.NewMicroTime(received.Add(time.Second)),
 		Annotations: map[string]string{"a": "1"},
 	}
-	bob := userInfo(&user.DefaultInfo{Name: "bob"})
+	bob := authn.UserInfo(&user.DefaultInfo{Name: "bob"})
 	want.ImpersonatedUser = &bob
 	want.AuthenticationMetadata = &auditv1.AuthenticationMetadata{ImpersonationConstraint: "impersonate:user-info"}
 	if diff := cmp.Diff(want, last); diff != "" {

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -15,6 +14,8 @@ import (
 	auditv1 "k8s.io/apiserver/pkg/apis/audit/v1"
 	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/apiserver/pkg/authorization/authorizer"
+
+	"github.com/strake-io/strake/apiserver/authn"
 )
 
 // maxUserAgent is how much is kept of what a client calls itself.
@@ -54,7 +55,7 @@ func (a *Auditor) Begin(r *http.Request, id types.UID, received time.Time, of au
 		event.SourceIPs = append(event.SourceIPs, ip.String())
 	}
 	if who := of.GetUser(); who != nil {
-		event.User = userInfo(who)
+		event.User = authn.UserInfo(who)
 	}
 	if of.IsResourceRequest() {
 		event.ObjectRef = &auditv1.ObjectReference{
@@ -63,17 +64,6 @@ func (a *Auditor) Begin(r *http.Request, id types.UID, received time.Time, of au
 		}
 	}
 	return record
-}
-
-func userInfo(who user.Info) authenticationv1.UserInfo {
-	info := authenticationv1.UserInfo{Username: who.GetName(), UID: who.GetUID(), Groups: who.GetGroups()}
-	for key, values := range who.GetExtra() {
-		if info.Extra == nil {
-			info.Extra = map[string]authenticationv1.ExtraValue{}
-		}
-		info.Extra[key] = values
-	}
-	return info
 }
 
 // Stage ends a stage of the request: the sinks get an event with what is known by now.
@@ -104,7 +94,7 @@ func (r *Record) Annotate(key, value string) {
 // only some requests; "" is the verb that allows all.
 func (r *Record) Impersonate(who user.Info, constraint string) {
 	r.change(func(event *auditv1.Event) {
-		info := userInfo(who)
+		info := authn.UserInfo(who)
 		event.ImpersonatedUser = &info
 		if constraint != "" {
 			event.AuthenticationMetadata = &auditv1.AuthenticationMetadata{ImpersonationConstraint: constraint}
@@ -163,9 +153,6 @@ func (r *Record) Response(obj runtime.Object, encode func(runtime.Object) ([]byt
 func (r *Record) Keeps(level auditv1.Level) bool {
 	return r != nil && slices.Index(levels, r.decision.level) >= slices.Index(levels, level)
 }
-
-// ManagedFields says that objects are kept with their managed fields.
-func (r *Record) ManagedFields() bool { return r == nil || r.decision.managedFields }
 
 // refer completes the reference to the object by what the object says of itself.
 func (r *Record) refer(obj runtime.Object) {

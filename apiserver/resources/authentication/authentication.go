@@ -13,8 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/authentication/authenticator"
-	"k8s.io/apiserver/pkg/authentication/user"
 
+	"github.com/strake-io/strake/apiserver/authn"
 	"github.com/strake-io/strake/apiserver/resource"
 )
 
@@ -55,7 +55,7 @@ func reviewSelf(_ context.Context, req resource.Request, obj runtime.Object, _ r
 	// Nothing of what was sent comes back.
 	return &authenticationv1.SelfSubjectReview{
 		ObjectMeta: metav1.ObjectMeta{CreationTimestamp: metav1.Now()},
-		Status:     authenticationv1.SelfSubjectReviewStatus{UserInfo: userInfo(req.User)},
+		Status:     authenticationv1.SelfSubjectReviewStatus{UserInfo: authn.UserInfo(req.User)},
 	}, nil
 }
 
@@ -101,18 +101,7 @@ func (c Config) reviewToken(ctx context.Context, _ resource.Request, obj runtime
 		return review, nil
 	}
 	review.Status.Authenticated = true
-	review.Status.User = userInfo(response.User)
+	review.Status.User = authn.UserInfo(response.User)
 	review.Status.Audiences = audiences.Intersect(granted)
 	return review, nil
-}
-
-func userInfo(u user.Info) authenticationv1.UserInfo {
-	out := authenticationv1.UserInfo{Username: u.GetName(), UID: u.GetUID(), Groups: u.GetGroups()}
-	for k, v := range u.GetExtra() {
-		if out.Extra == nil {
-			out.Extra = map[string]authenticationv1.ExtraValue{}
-		}
-		out.Extra[k] = v
-	}
-	return out
 }
